@@ -1,0 +1,1 @@
+"""The runtime that every service stands on: delivery, timers, jobs, sealing, HTTP edges."""

@@ -1,0 +1,75 @@
+"""The `accesses.<system>` topics: personal data that somebody or something inside the company read."""
+
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+from privacy_contracts.envelope import Event
+from privacy_contracts.fields import Actor, Category, Code, Count, Hash, Known, Subject, SystemName, Time
+
+Action = Annotated[Code, Known(("view", "search", "export"))]
+AccessPurpose = Annotated[Code, Known(("request", "notice", "audit", "operation", "feed"))]
+OperatorAction = Annotated[Code, Known(("dead_letter_shown", "dead_letter_replayed", "dead_letter_discarded"))]
+
+
+class PersonalDataAccessed(Event):
+    """Personal data was read. A search over many people carries the query's hash and the count instead of a subject."""
+
+    type: ClassVar[str] = "personal_data.accessed"
+    stream: ClassVar[str] = "accesses"
+
+    access: UUID
+    system: SystemName
+    actor: Actor
+    action: Action
+    purpose: AccessPurpose
+    categories: list[Category]
+    subject_id: Subject | None = None
+    query_hash: Hash | None = None
+    results: Count | None = None
+    case: UUID | None = None
+    accessed_at: Time
+
+    @property
+    def topic(self) -> str:
+        """The system's own topic."""
+        return f"{self.stream}.{self.system}"
+
+    @property
+    def key(self) -> str:
+        """The subject, or the access itself where there is none."""
+        return self.subject_id or str(self.access)
+
+    @property
+    def subject(self) -> str:
+        """The subject, or the access itself where there is none."""
+        return self.subject_id or f"access/{self.access}"
+
+
+class OperatorActed(Event):
+    """An operator looked at, replayed or discarded a dead letter."""
+
+    type: ClassVar[str] = "operator.acted"
+    stream: ClassVar[str] = "accesses"
+
+    act: UUID
+    system: SystemName
+    actor: Actor
+    action: OperatorAction
+    dead_letter: UUID
+    reason: Code
+    acted_at: Time
+
+    @property
+    def topic(self) -> str:
+        """The system's own topic."""
+        return f"{self.stream}.{self.system}"
+
+    @property
+    def key(self) -> str:
+        """The dead letter."""
+        return str(self.dead_letter)
+
+    @property
+    def subject(self) -> str:
+        """The dead letter."""
+        return f"dead_letter/{self.dead_letter}"

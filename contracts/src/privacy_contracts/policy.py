@@ -1,0 +1,40 @@
+"""The `policy` topic: each version of the privacy policy, as a fact."""
+
+from datetime import date
+from typing import Annotated, ClassVar
+
+from privacy_contracts.envelope import Event
+from privacy_contracts.fields import Actor, Code, Hash, Known, Time, Version
+
+RevisionReason = Annotated[
+    Code,
+    Known(("first_version", "typo", "clarified", "new_purpose", "new_recipient", "new_category", "rights_changed")),
+]
+
+
+class PolicyRevised(Event):
+    """A version was published; it never changes afterwards. Text travels over HTTP, its hash here."""
+
+    type: ClassVar[str] = "policy.revised"
+    stream: ClassVar[str] = "policy"
+
+    policy: Code
+    version: Version
+    supersedes: Version | None = None
+    text_hash: Hash
+    revised_on: date
+    published_at: Time
+    effective_at: Time
+    material: bool
+    reasons: list[RevisionReason]
+    decided_by: Actor
+
+    @property
+    def key(self) -> str:
+        """The policy."""
+        return self.policy
+
+    @property
+    def subject(self) -> str:
+        """The policy."""
+        return f"policy/{self.policy}"

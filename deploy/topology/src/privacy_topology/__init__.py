@@ -1,0 +1,1 @@
+"""Topics and ACLs from topics.toml: a job that converges a cluster."""

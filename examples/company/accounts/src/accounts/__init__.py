@@ -1,0 +1,1 @@
+"""The sample company's accounts system, on chassis."""

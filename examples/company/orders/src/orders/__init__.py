@@ -1,0 +1,1 @@
+"""The sample company's order system: a plain Kafka client and SQL."""

@@ -1,0 +1,1 @@
+"""The local stack: Kafka, Postgres, mail sink, token issuer, supervisor; in no image."""

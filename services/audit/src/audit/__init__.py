@@ -1,0 +1,1 @@
+"""The append-only record of every disclosure, access and privacy decision."""

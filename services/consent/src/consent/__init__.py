@@ -1,0 +1,1 @@
+"""Choices, policy versions, and the decision whether a disclosure may happen."""
