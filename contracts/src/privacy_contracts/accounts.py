@@ -61,18 +61,22 @@ class AccountDeleted(Event):
 
 
 class Heartbeat(Event):
-    """An append without content, so that the broker rolls the segment and compaction erases what was deleted."""
+    """An append without content, so that the broker rolls the segment and compaction erases what was deleted.
+
+    A record's partition follows from its key's hash; `salt` is the smallest number with which the key reaches `partition`.
+    """
 
     type: ClassVar[str] = "accounts.heartbeat"
     stream: ClassVar[str] = "accounts"
 
     partition: Count
+    salt: Count = 0
     at: Time
 
     @property
     def key(self) -> str:
         """One per partition, so that compaction keeps one."""
-        return f"heartbeat/{self.partition}"
+        return f"heartbeat/{self.partition}" + (f"/{self.salt}" if self.salt else "")
 
     @property
     def subject(self) -> str:
