@@ -1,0 +1,56 @@
+"""Ports on loopback: free ones, and the error for one that is taken."""
+
+import os
+import socket
+
+from local_stack import LocalStackError
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def configured(variable: str) -> int | None:
+    """Return the port that the environment variable gives, or None when it is not set."""
+    text = os.environ.get(variable, "")
+    if not text:
+        return None
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise LocalStackError(f"{variable} must be a port number between 1 and 65535")
+    return int(text)
+
+
+def claim(name: str, port: int, variable: str) -> None:
+    """Refuse a port on which something else listens already.
+
+    Raises:
+        LocalStackError: naming the port, who wanted it, and the variable that moves it.
+
+    """
+    if not is_free(port):
+        raise LocalStackError(
+            f"port {port} for {name} is in use by another program: stop that one, or choose another port with {variable}"
+        )

