@@ -63,7 +63,8 @@ class AccountDeleted(Event):
 class Heartbeat(Event):
     """An append without content, so that the broker rolls the segment and compaction erases what was deleted.
 
-    A record's partition follows from its key's hash; `salt` is the smallest number with which the key reaches `partition`.
+    A record's partition follows from its key's hash; `salt` is the smallest number with which the key reaches
+    `partition`.
     """
 
     type: ClassVar[str] = "accounts.heartbeat"

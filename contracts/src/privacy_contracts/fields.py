@@ -35,8 +35,11 @@ Actor = Annotated[str, StringConstraints(pattern=r"^(person|staff|service|system
 SystemName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """A name in `systems.toml`."""
 
-Count = Annotated[int, Field(ge=0)]
-Version = Annotated[int, Field(ge=1)]
+LARGEST = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exactly (RFC 7493, 2.2); it fits Postgres' bigint."""
+
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Version = Annotated[int, Field(ge=1, le=LARGEST)]
 """A counter that only grows, from 1."""
 
 Time = AwareDatetime
@@ -58,6 +61,11 @@ class Personal(Secret[T]):
 
     def _display(self) -> str:
         return "***"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Mark the field, so that readers of the schema alone know it too."""
+        return {**handler(schema), "x-personal": True}
 
 
 RequestType = Annotated[Code, Known(("delete",))]

@@ -3,8 +3,13 @@
 from datetime import date
 from typing import Annotated, ClassVar
 
+from pydantic import StringConstraints
+
 from privacy_contracts.envelope import Event
 from privacy_contracts.fields import Actor, Code, Hash, Known, Time, Version
+
+PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""Which of the company's policies; short enough for `policy/<name>` to be a subject."""
 
 RevisionReason = Annotated[
     Code,
@@ -18,7 +23,7 @@ class PolicyRevised(Event):
     type: ClassVar[str] = "policy.revised"
     stream: ClassVar[str] = "policy"
 
-    policy: Code
+    policy: PolicyName
     version: Version
     supersedes: Version | None = None
     text_hash: Hash

@@ -35,14 +35,17 @@ class Call:
 
 @dataclass(frozen=True)
 class System:
-    """A system that holds personal data. `deadline_days` are calendar days for an answer."""
+    """A system that holds personal data. `deadline_days` are calendar days for an answer.
+
+    What a transport requires of `principal`, `client_id` and `owner` is checked by `privacy_contracts.check`.
+    """
 
     name: str
     transport: Transport
     stage: str
     deadline_days: int
-    owner: str
     categories: tuple[str, ...]
+    owner: str = ""
     principal: str | None = None
     client_id: str | None = None
 
