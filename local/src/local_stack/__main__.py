@@ -15,12 +15,15 @@ def main() -> int:
     command.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY / "test")
     command.add_argument("--json", action="store_true", help="print addresses and passwords as JSON")
     command.add_argument("--stop", action="store_true")
+    command.add_argument("--prefix", help="also create topics, ACLs and users under this topic prefix")
     arguments = parser.parse_args()
     try:
         if arguments.stop:
             servers.halt(arguments.dir)
             return 0
         running = servers.start(arguments.dir)
+        if arguments.prefix:
+            servers.converge(running, arguments.prefix)
         print(running.to_json() if arguments.json else f"{running.postgres}\n{running.kafka}")
     except LocalStackError as error:
         print(error, file=sys.stderr)

@@ -23,7 +23,9 @@ async def create_roles(superuser_url: str, passwords: dict[str, str]) -> None:
         for role, password in passwords.items():
             if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
                 await connection.execute(f'CREATE ROLE "{role}" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE')
-            statement = await connection.fetchval("SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)", role, password)
+            statement = await connection.fetchval(
+                "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)", role, password
+            )
             await connection.execute(statement)
         for database in ("postgres", "template1"):
             await connection.execute(f'REVOKE ALL ON DATABASE "{database}" FROM PUBLIC')

@@ -74,7 +74,7 @@ def wait_until_ready(identity: Identity, directory: Path, port: int, password: s
         raise LocalStackError("Kafka did not start:\n" + "\n".join(lines))
 
 
-def client_configuration(bootstrap: str, username: str, password: str) -> dict[str, str]:
+def client_configuration(bootstrap: str, username: str, password: str) -> dict[str, str | int | float | bool]:
     """Return librdkafka's settings for a client of this broker."""
     return {
         "bootstrap.servers": bootstrap,
@@ -82,7 +82,7 @@ def client_configuration(bootstrap: str, username: str, password: str) -> dict[s
         "sasl.mechanism": "SCRAM-SHA-256",
         "sasl.username": username,
         "sasl.password": password,
-        "log_level": "0",  # while the broker starts, refused connections are expected
+        "log_level": 0,  # while the broker starts, refused connections are expected
     }
 
 
@@ -103,7 +103,17 @@ def _format(java: list[str], directory: Path, configuration: Path, password: str
     shutil.rmtree(directory / "data", ignore_errors=True)
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     scram = f"SCRAM-SHA-256=[name={ADMIN},password={password}]"
-    command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(configuration), "--add-scram", scram]
+    command = [
+        *java,
+        "kafka.tools.StorageTool",
+        "format",
+        "-t",
+        cluster,
+        "-c",
+        str(configuration),
+        "--add-scram",
+        scram,
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise LocalStackError(f"Kafka's folder could not be formatted: {done.stdout[-1000:]}")

@@ -52,5 +52,5 @@ def claim(name: str, port: int, variable: str) -> None:
     """
     if not is_free(port):
         raise LocalStackError(
-            f"port {port} for {name} is in use by another program: stop that one, or choose another port with {variable}"
+            f"port {port} for {name} is in use by another program: stop that one, or set {variable} to another port"
         )

@@ -11,10 +11,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from confluent_kafka.admin import AdminClient
+
 from local_stack import databases, kafka, postgres
 from local_stack.passwords import passwords, write_private
 from local_stack.ports import LOOPBACK, answers, claim, configured, free_port, is_free
 from local_stack.processes import Identity, alive, read_pidfile
+from privacy_contracts.topology import topics
+from privacy_topology import converge as topology
+from privacy_topology.converge import Changes
+from privacy_topology.generated import DAY_MS, principals
 
 POSTGRES_PORT = "POSTGRES_PORT"
 KAFKA_PORT = "KAFKA_PORT"
@@ -33,11 +39,12 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Kafka:
-    """A running broker and its super user."""
+    """A running broker, its super user, and the password of each principal (users exist once `converge` ran)."""
 
     bootstrap: str
     admin_username: str
     admin_password: str = field(repr=False)
+    users: dict[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ def start(directory: Path, *, postgres_port: int | None = None, kafka_port: int 
     """
     directory = directory.resolve()
     with locked(directory):
-        known = passwords(directory / "passwords.json", [postgres.SUPERUSER, f"kafka.{kafka.ADMIN}", *databases.ROLES])
+        users = {f"kafka.{name}": name for name in (kafka.ADMIN, *principals(topics().values()))}
+        known = passwords(directory / "passwords.json", [postgres.SUPERUSER, *databases.ROLES, *users])
         wanted = _ports(directory, postgres_port, kafka_port)
         broker = _start_kafka(directory, wanted, known[f"kafka.{kafka.ADMIN}"])
         server_url = databases.url(wanted["postgres"], postgres.SUPERUSER, known[postgres.SUPERUSER], "postgres")
@@ -85,10 +93,31 @@ def start(directory: Path, *, postgres_port: int | None = None, kafka_port: int 
             asyncio.run(databases.create_roles(server_url, roles))
             (directory / "roles").touch()
         kafka.wait_until_ready(broker, directory / "kafka", wanted["kafka"], known[f"kafka.{kafka.ADMIN}"])
+    scram = {name: known[key] for key, name in users.items()}
     return Servers(
         str(directory),
         Postgres(LOOPBACK, wanted["postgres"], postgres.SUPERUSER, server_url, roles),
-        Kafka(f"{LOOPBACK}:{wanted['kafka']}", kafka.ADMIN, known[f"kafka.{kafka.ADMIN}"]),
+        Kafka(f"{LOOPBACK}:{wanted['kafka']}", kafka.ADMIN, scram.pop(kafka.ADMIN), scram),
+    )
+
+
+def converge(servers: Servers, prefix: str, *, compaction_lag_ms: int = DAY_MS) -> Changes:
+    """Create topics, ACLs and users under a prefix, exactly as `topics.toml` says."""
+    return topology.converge(admin(servers), prefix, passwords=servers.kafka.users, compaction_lag_ms=compaction_lag_ms)
+
+
+def remove_topics(servers: Servers, prefix: str) -> None:
+    """Delete the topics of a deployment, once it is stopped."""
+    client = admin(servers)
+    names = [name for name in client.list_topics(timeout=10.0).topics if name.startswith(prefix)]
+    for future in client.delete_topics(names).values() if names else ():
+        future.result()
+
+
+def admin(servers: Servers) -> AdminClient:
+    """Return a client with the super user's rights."""
+    return AdminClient(
+        kafka.client_configuration(servers.kafka.bootstrap, servers.kafka.admin_username, servers.kafka.admin_password)
     )
 
 

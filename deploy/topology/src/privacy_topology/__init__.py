@@ -1,1 +1,4 @@
-"""Topics and ACLs from topics.toml: a job that converges a cluster."""
+"""Topics, ACLs and users of a cluster, generated from `topics.toml` and converged.
+
+Invariant: after a run, what a principal may do under the prefix is what `topics.toml` says, no less and no more.
+"""

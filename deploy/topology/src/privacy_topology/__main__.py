@@ -1,0 +1,69 @@
+"""`python -m privacy_topology`: bring a cluster to `topics.toml`, or say with `--check` what differs.
+
+From the environment: KAFKA_BOOTSTRAP, KAFKA_USERNAME, KAFKA_PASSWORD (a super user), KAFKA_SECURITY_PROTOCOL
+(SASL_SSL unless said otherwise), TOPIC_PREFIX.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient
+
+from privacy_topology.converge import Changes, TopologyError, converge
+from privacy_topology.generated import DAY_MS
+
+
+def main() -> int:
+    """Run the job; returns 0 when the cluster is as wanted, 1 when `--check` found differences, 2 on a refusal."""
+    parser = argparse.ArgumentParser(prog="python -m privacy_topology", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, print what differs")
+    parser.add_argument("--passwords", type=Path, help="a JSON file {principal: password}: SCRAM users to create")
+    parser.add_argument("--replication", type=int, default=3, help="replicas of each topic")
+    parser.add_argument("--compaction-lag-ms", type=int, default=DAY_MS)
+    arguments = parser.parse_args()
+    prefix = os.environ.get("TOPIC_PREFIX", "privacy.")
+    try:
+        client = AdminClient(_connection())
+        changes = converge(
+            client,
+            prefix,
+            replication=arguments.replication,
+            compaction_lag_ms=arguments.compaction_lag_ms,
+            passwords=json.loads(arguments.passwords.read_text("utf-8")) if arguments.passwords else {},
+            check=arguments.check,
+        )
+    except (TopologyError, KeyError) as error:
+        print(f"not set: {error}" if isinstance(error, KeyError) else error, file=sys.stderr)
+        return 2
+    report(changes)
+    return 1 if arguments.check and changes else 0
+
+
+def report(changes: Changes) -> None:
+    """Print the changes, one a line."""
+    for topic in changes.create:
+        print(f"topic {topic.name}: created, {topic.partitions} partitions")
+    for name, settings in changes.correct.items():
+        print(f"topic {name}: {settings}")
+    for word, acls in (("allowed", changes.allow), ("withdrawn", changes.withdraw)):
+        for acl in sorted(acls):
+            print(f"{word}: {acl.principal} {acl.operation} {acl.resource} {acl.name} ({acl.pattern})")
+    for acl in sorted(changes.foreign):
+        print(f"WARNING, not ours to remove: {acl.principal} {acl.operation} {acl.resource} {acl.name} ({acl.pattern})")
+
+
+def _connection() -> dict[str, str | int | float | bool]:
+    return {
+        "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"],
+        "security.protocol": os.environ.get("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+        "sasl.mechanism": "SCRAM-SHA-256",
+        "sasl.username": os.environ["KAFKA_USERNAME"],
+        "sasl.password": os.environ["KAFKA_PASSWORD"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
