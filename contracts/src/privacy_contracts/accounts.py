@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import StringConstraints, field_serializer
+from pydantic import FieldSerializationInfo, StringConstraints, field_serializer
 
 from privacy_contracts.envelope import Event
 from privacy_contracts.fields import AccountId, Count, Personal, Time, Version
@@ -24,9 +24,10 @@ class AccountStated(Event):
     region: Region | None = None
     registered_at: Time
 
-    @field_serializer("email", "name", when_used="json")
-    def _reveal(self, value: Personal[str]) -> str:
-        return value.get_secret_value()
+    @field_serializer("email", "name")
+    def _reveal(self, value: Personal[str], info: FieldSerializationInfo) -> str | Personal[str]:
+        """In the body that goes to the topic, and nowhere else."""
+        return value.get_secret_value() if info.mode == "json" else value
 
     @property
     def key(self) -> str:
