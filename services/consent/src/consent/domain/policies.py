@@ -1,0 +1,69 @@
+"""The privacy policy's versions: numbered from 1 without gaps, never changed once published, effective in order."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from consent.domain import Refusal
+from privacy_contracts.policy import PolicyRevised
+
+POLICY = "privacy"
+"""The policy's name in events and in the database."""
+
+CHANGES_TREATMENT = frozenset({"new_purpose", "new_recipient", "new_category", "rights_changed"})
+"""Reasons that change how personal data is treated: a revision for one of these is material, and mailed."""
+
+
+@dataclass(frozen=True)
+class Present:
+    """The newest published version."""
+
+    version: int
+    text_hash: str
+    revised_on: date
+    effective_at: datetime
+
+
+@dataclass(frozen=True)
+class Publish:
+    """A text to publish. Without dates it was revised today and is effective at once."""
+
+    text: str
+    material: bool
+    reasons: tuple[str, ...]
+    decided_by: str
+    revised_on: date | None = None
+    effective_at: datetime | None = None
+
+
+def sha256(text: str) -> str:
+    """The SHA-256 of the text's UTF-8 bytes, as lower-case hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def publish(present: Present | None, command: Publish, now: datetime, today: date) -> PolicyRevised | Refusal:
+    """The next version, or why not. `today` is the date in the company's time zone."""
+    revised = PolicyRevised(
+        policy=POLICY,
+        version=present.version + 1 if present else 1,
+        supersedes=present.version if present else None,
+        text_hash=sha256(command.text),
+        revised_on=command.revised_on or today,
+        published_at=now,
+        effective_at=command.effective_at or (max(now, present.effective_at) if present else now),
+        material=command.material,
+        reasons=list(command.reasons),
+        decided_by=command.decided_by,
+    )
+    return next((Refusal(code) for code, holds in _objections(present, revised, today) if holds), revised)
+
+
+def _objections(present: Present | None, revised: PolicyRevised, today: date) -> Iterator[tuple[str, bool]]:
+    yield "effective-before-publication", revised.effective_at < revised.published_at
+    yield "revised-in-future", revised.revised_on > today
+    yield "material-by-reason", not revised.material and not CHANGES_TREATMENT.isdisjoint(revised.reasons)
+    if present:
+        yield "same-text", revised.text_hash == present.text_hash
+        yield "effective-out-of-order", revised.effective_at < present.effective_at
+        yield "revised-out-of-order", revised.revised_on < present.revised_on
