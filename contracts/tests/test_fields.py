@@ -153,6 +153,7 @@ def test_known_values_are_codes_and_examples_use_them() -> None:
 ADDRESS, NAME = "ada@example.com", "Ada Example"
 
 
+@pytest.mark.promise(76)
 @pytest.mark.parametrize("show", [repr, str, "{}".format, "%s".__mod__, lambda e: repr(e.model_dump())], ids=str)
 def test_personal_values_never_show(show: Callable[[Any], str]) -> None:
     account = golden.event("account.stated", "full")

@@ -146,6 +146,7 @@ def test_dsr_may_call_audit_and_an_auditor_outside_too(world: World) -> None:
     assert world.faults() == []
 
 
+@pytest.mark.promise(67)
 def test_each_reader_of_accounts_answers_deletions() -> None:
     """The list of systems is what a request is frozen from: no copy of a person's data is forgotten."""
     answering = {system.principal for system in systems().by_name.values()}
