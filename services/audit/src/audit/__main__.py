@@ -1,0 +1,11 @@
+"""`audit serve | migrate | replay | dead-letters`."""
+
+from importlib.resources import files
+
+from chassis.app import main
+
+from audit.app import build
+from audit.settings import Settings
+
+if __name__ == "__main__":
+    main("audit", Settings, build, migrations=files("audit.migrations"))

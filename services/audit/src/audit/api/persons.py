@@ -1,0 +1,81 @@
+"""Answers put together from the record: who received a person's data, and whether a request's trail is whole."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+
+from audit import queries
+from audit.api.recording import record
+from audit.domain import completeness, reading
+from audit.domain.completeness import Answer
+from audit.queries.reading import Seen, Told
+from audit.settings import Settings
+from chassis.app import Runtime
+from chassis.auth import Principal
+from chassis.database import transaction
+from privacy_contracts.fields import Subject as SubjectId
+from privacy_contracts.topology import systems
+
+Subject = Annotated[SubjectId, Query(description="`account/<id>`, `device/<uuid>` or `request/<id>`")]
+
+
+class RecipientsBody(BaseModel):
+    """`received`: given to a recipient; `refused`: asked for and not given; `seen`: read inside the company."""
+
+    subject: str
+    received: list[Told]
+    refused: list[Told]
+    seen: list[Seen]
+
+
+class TrailBody(BaseModel):
+    """`missing` names what is not in the record; `unexpected` the systems that replied without being asked."""
+
+    request: UUID
+    complete: bool
+    systems: list[Answer]
+    missing: list[str]
+    unexpected: list[str]
+
+
+def router(runtime: Runtime[Settings]) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/v1", tags=["answers"])
+    auditor = Depends(runtime.auth.require("auditor"))
+
+    @routes.get("/subjects/recipients")
+    async def recipients(subject: Subject, reader: Principal = auditor) -> RecipientsBody:
+        """Who received or saw this person's data, as far as it was reported."""
+        query = reading.Query("recipients", subject=subject)
+        async with transaction(runtime.pool) as tx:
+            told = await queries.reading.told(tx, subject)
+            seen = await queries.reading.seen(tx, subject)
+            await record(runtime, tx, reader, query, [subject], len(told) + len(seen))
+        return RecipientsBody(
+            subject=subject,
+            received=[each for each in told if each.outcome == "disclosed"],
+            refused=[each for each in told if each.outcome == "refused"],
+            seen=seen,
+        )
+
+    @routes.get("/requests/{request}/completeness")
+    async def trail(request: UUID, reader: Principal = auditor) -> TrailBody:
+        """Whether everything that belongs to a deletion is in the record, and what is missing."""
+        query = reading.Query("completeness", request=request)
+        async with transaction(runtime.pool) as tx:
+            events = await queries.reading.of_request(tx, request)
+            accounts = {event.subject for event in events if event.subject.startswith("account/")}
+            gone = [await queries.reading.is_recorded(tx, account, "account.deleted") for account in sorted(accounts)]
+            await record(runtime, tx, reader, query, accounts, len(events))
+        found = completeness.trail(events, any(gone), systems())
+        return TrailBody(
+            request=request,
+            complete=found.complete,
+            systems=found.answers,
+            missing=found.missing,
+            unexpected=found.unexpected,
+        )
+
+    return routes

@@ -1,0 +1,93 @@
+"""Which entries of a batch are new, which are repeats, and what is odd about them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from audit.domain.entries import Entry, Identity
+from privacy_contracts.replies import ReplyRetained, RetainedItem
+from privacy_contracts.requests import DeletionRequested
+from privacy_contracts.topology import Topic
+
+NAME = "audit"
+KEPT_MONTHS = 24
+"""Records of requests are kept for at least 24 months (11 CCR 7101(a))."""
+
+FindingKind = Literal["conflict", "foreign_source", "undecodable", "misplaced", "unsequenced", "sequence_reused", "gap"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is already recorded under an identity."""
+
+    index: int
+    body_hash: bytes
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A finding about one record. `index` is its entry, or, for a conflict, the entry that came first and stays."""
+
+    kind: FindingKind
+    index: int
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The new entries, the first of which gets index `start`, and the findings about the batch."""
+
+    start: int
+    new: list[Entry]
+    odd: list[Odd]
+
+
+def take(entries: Iterable[Entry], known: Mapping[Identity, Known], size: int, topics: Mapping[str, Topic]) -> Taken:
+    """Number what is new from `size` on. The same identity with another body is a conflict, and the first stays."""
+    seen = dict(known)
+    taken = Taken(size, [], [])
+    for entry in entries:
+        before = seen.get(entry.identity)
+        if before is None:
+            index = size + len(taken.new)
+            seen[entry.identity] = Known(index, entry.body_hash)
+            taken.new.append(entry)
+            taken.odd.extend(Odd(kind, index, entry) for kind in _oddities(entry, topics[entry.topic]))
+        elif before.body_hash != entry.body_hash:
+            taken.odd.append(Odd("conflict", before.index, entry))
+    return taken
+
+
+def _oddities(entry: Entry, topic: Topic) -> Iterable[FindingKind]:
+    if entry.foreign_source:
+        yield "foreign_source"
+    if entry.omitted == "undecodable" or entry.source is None or entry.id is None:
+        yield "undecodable"
+    if entry.omitted == "misplaced":
+        yield "misplaced"
+    if topic.sequenced and entry.source == topic.writer and entry.sequence is None:
+        yield "unsequenced"
+
+
+def retained(entries: Sequence[Entry], now: datetime) -> list[ReplyRetained]:
+    """The answers to deletions that name this service: it keeps its record, as the law demands (11 CCR 7101(a))."""
+    return [
+        ReplyRetained(
+            request=entry.event.request,
+            account=entry.event.account,
+            system=NAME,
+            answered_by=f"service/{NAME}",
+            answered_at=now,
+            items=[RetainedItem(category="requests", legal_basis="us.ca.11ccr7101", until=kept_until(now))],
+        )
+        for entry in entries
+        if isinstance(entry.event, DeletionRequested) and not entry.foreign_source and NAME in entry.event.systems
+    ]
+
+
+def kept_until(at: datetime) -> date:
+    """The same day 24 months later; 28 February where that day does not exist."""
+    day = at.date()
+    year = day.year + KEPT_MONTHS // 12
+    return day.replace(year=year, day=28) if (day.month, day.day) == (2, 29) else day.replace(year=year)

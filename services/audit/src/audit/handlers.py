@@ -1,0 +1,97 @@
+"""The Kafka edge: whole batches as they come, every record an entry; and the check for gaps.
+
+Nothing is decoded before this, and nothing is dead-lettered: a batch that fails is tried again for ever.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from audit import queries
+from audit.domain import entries, intake, sequences
+from audit.domain.entries import Entry
+from audit.settings import Settings
+from chassis import outbox, timers
+from chassis.app import Runtime
+from chassis.clock import real
+from chassis.consumer import Handlers, Record
+from chassis.database import Connection
+from chassis.timers import Timer, TimerHandler
+from privacy_contracts.topology import read_by
+
+CHECK = "gaps"
+"""The kind of the timer that looks for overdue gaps."""
+
+
+def record_handlers(runtime: Runtime[Settings]) -> Handlers:
+    """Intake of every topic that this service reads."""
+    handlers = Handlers(read_by(intake.NAME))
+
+    def keyed(body: bytes) -> bytes:
+        return runtime.sealing.fingerprint("audit.body", hashlib.sha256(body).hexdigest())
+
+    @handlers.raw
+    async def record(records: Sequence[Record], tx: Connection) -> None:
+        now = runtime.clock.now()
+        prepared = [entries.entry_of(each, handlers.topics[each.topic], keyed) for each in records]
+        size = await queries.log.lock(tx)
+        taken = intake.take(prepared, await queries.log.known(tx, prepared), size, handlers.topics)
+        await queries.log.append(tx, size, taken.new, now, _lag(records))
+        reused = await _follow(tx, taken, handlers)
+        await queries.findings.about_records(tx, [*taken.odd, *reused], now)
+        await outbox.emit_all(tx, intake.retained(taken.new, now), now)
+
+    return handlers
+
+
+async def _follow(tx: Connection, taken: intake.Taken, handlers: Handlers) -> list[intake.Odd]:
+    """Note the numbers of the new entries; returns those whose number another event had used."""
+    numbered: dict[tuple[str, str], dict[int, intake.Odd]] = defaultdict(dict)
+    arrived: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, entry in enumerate(taken.new, taken.start):
+        if entry.sequence is not None and entry.source is not None and _counts(entry, handlers):
+            source = (entry.topic, entry.source)
+            numbered[source][entry.sequence] = intake.Odd("sequence_reused", index, entry)
+            arrived[source].append(entry.sequence)
+    tracks = await queries.tracks.lock(tx, sorted(arrived))
+    reused: list[intake.Odd] = []
+    for source, numbers in arrived.items():
+        tracks[source], again = sequences.arrive(tracks[source], numbers)
+        reused += [numbered[source][number] for number in again]
+    await queries.tracks.save(tx, tracks)
+    return reused
+
+
+def _counts(entry: Entry, handlers: Handlers) -> bool:
+    return handlers.topics[entry.topic].sequenced and not entry.foreign_source
+
+
+def _lag(records: Sequence[Record]) -> float:
+    return max(0.0, (real() - min(each.timestamp for each in records)).total_seconds())
+
+
+async def check_gaps(tx: Connection, found_at: datetime, waited_until: datetime) -> None:
+    """Make findings of overdue gaps, and resolve those whose numbers have come.
+
+    `waited_until` is real time, `found_at` is written into the record.
+    """
+    tracks = await queries.tracks.lock_all(tx)
+    complaints = await queries.findings.open_gaps(tx)
+    for source, track in tracks.items():
+        checked = sequences.check(track, complaints.get(source, {}), waited_until)
+        if checked.overdue:
+            await queries.findings.gap(tx, source, checked.overdue, found_at)
+        await queries.findings.resolve(tx, checked.resolved, "arrived", found_at)
+        if checked.track != track:
+            await queries.tracks.save(tx, {source: checked.track})
+
+
+def gap_timer(runtime: Runtime[Settings]) -> TimerHandler:
+    """Checks for gaps, and sets itself again."""
+
+    async def check(_: Timer, tx: Connection) -> None:
+        await check_gaps(tx, runtime.clock.now(), real())
+        await timers.put(tx, CHECK, "all", runtime.clock.now() + sequences.CHECK_EVERY)
+
+    return check

@@ -1,0 +1,108 @@
+"""Whether a trail is whole: given what is recorded, when it is checked against the systems, then what is missing."""
+
+from datetime import date
+from uuid import uuid4
+
+import pytest
+
+from audit.domain.completeness import trail
+from privacy_contracts import Event
+from privacy_contracts.notices import NoticeSent
+from privacy_contracts.replies import ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
+from privacy_contracts.requests import DeletionConfirmed, RequestClosed, RequestReceived, RequestVerified
+from privacy_contracts.topology import systems
+
+from .records import AT, REQUEST, deletion
+
+SYSTEMS = systems()
+BY_STAGE = {
+    stage: [name for name, system in SYSTEMS.by_name.items() if system.stage == stage] for stage in SYSTEMS.stages
+}
+
+
+def answer(kind: type[ReplyDone | ReplyNotFound], system: str) -> Event:
+    return kind(request=REQUEST, account="a1", system=system, answered_by=f"system/{system}", answered_at=AT)
+
+
+def failed(system: str) -> ReplyFailed:
+    return ReplyFailed(
+        request=REQUEST, account="a1", system=system, answered_by="system/x", answered_at=AT, reason="unavailable"
+    )
+
+
+def retained(system: str) -> ReplyRetained:
+    return ReplyRetained(
+        request=REQUEST,
+        account="a1",
+        system=system,
+        answered_by="system/x",
+        answered_at=AT,
+        items=[RetainedItem(category="invoices", legal_basis="us.irc.6001", until=date(2033, 1, 1))],
+    )
+
+
+def whole() -> list[Event]:
+    events: list[Event] = [
+        RequestReceived(request=REQUEST, request_type="delete", channel="website", received_at=AT, due_at=AT),
+        RequestVerified(request=REQUEST, account="a1", verified_at=AT),
+        DeletionConfirmed(request=REQUEST, account="a1", confirmed_at=AT, irrevocable_at=AT),
+    ]
+    for stage, names in BY_STAGE.items():
+        events.append(deletion(names, stage=stage))
+        events += [retained(name) if name == "orders" else answer(ReplyDone, name) for name in names]
+    closed = RequestClosed(request=REQUEST, account="a1", outcome="completed", closed_at=AT)
+    notice = NoticeSent(notice=uuid4(), template="completion", request=REQUEST, account="a1", sent_at=AT)
+    return [*events, closed, notice]
+
+
+@pytest.mark.promise(88)
+def test_a_whole_trail_is_complete() -> None:
+    found = trail(whole(), True, SYSTEMS)
+    assert (found.complete, found.missing, found.unexpected) == (True, [], [])
+    assert [each.system for each in found.answers] == [name for names in BY_STAGE.values() for name in names]
+    assert {each.system: each.answer for each in found.answers}["orders"] == "reply.retained"
+
+
+def test_nothing_recorded_misses_everything() -> None:
+    found = trail([], False, SYSTEMS)
+    assert not found.complete
+    assert found.missing[:3] == ["request.received", "request.verified", "deletion.confirmed"]
+    assert "deletion.requested company orders" in found.missing
+    assert found.missing[-3:] == ["account.deleted", "request.closed", "notice completion"]
+
+
+@pytest.mark.parametrize("index", range(len(whole())))
+def test_every_part_is_missed_by_name(index: int) -> None:
+    """Given a whole trail without one entry, then it is incomplete and something is named."""
+    events = whole()
+    gone = events.pop(index)
+    found = trail(events, True, SYSTEMS)
+    assert not found.complete
+    name = getattr(gone, "system", None)
+    assert any((name or gone.type.split(".")[0]) in each for each in found.missing)
+
+
+def test_the_account_itself_must_be_gone() -> None:
+    assert trail(whole(), False, SYSTEMS).missing == ["account.deleted"]
+
+
+def test_a_failure_is_no_answer_and_a_later_one_undoes_none() -> None:
+    without = [event for event in whole() if getattr(event, "system", None) != "marketing"]
+    found = trail([*without, failed("marketing")], True, SYSTEMS)
+    assert found.missing == ["reply marketing"]
+    assert {each.system: each.answer for each in found.answers}["marketing"] == "reply.failed"
+    assert trail([*without, failed("marketing"), answer(ReplyNotFound, "marketing")], True, SYSTEMS).complete
+    assert trail([*whole(), failed("marketing")], True, SYSTEMS).complete
+
+
+def test_a_repeated_question_counts_and_changes_nothing() -> None:
+    found = trail([*whole(), deletion(["orders"])], True, SYSTEMS)
+    assert found.complete
+    assert {each.system: each.asked for each in found.answers}["orders"] == 2
+
+
+def test_who_was_not_asked_is_unexpected_and_missing_from_the_list() -> None:
+    events = [event for event in whole() if getattr(event, "stage", None) != "accounts"]
+    found = trail(events, True, SYSTEMS)
+    assert found.unexpected == ["accounts"]
+    assert found.missing == ["deletion.requested accounts accounts"]

@@ -1,0 +1,87 @@
+"""What is new in a batch, what is a repeat and what is odd: given what is known, when a batch comes, then."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from audit.domain.entries import Entry, entry_of
+from audit.domain.intake import Known, kept_until, retained, take
+from privacy_contracts.requests import DeletionRequested
+
+from .records import REQUEST, TOPICS, keyed, raw, record
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def entry(**given: Any) -> Entry:
+    made = record(**given)
+    return entry_of(made, TOPICS[made.topic], keyed)
+
+
+def test_new_entries_are_numbered_from_the_size_on() -> None:
+    taken = take([entry(), entry()], {}, 40, TOPICS)
+    assert (taken.start, len(taken.new), taken.odd) == (40, 2, [])
+
+
+def test_a_repeat_is_no_entry_whether_of_this_batch_or_an_earlier_one() -> None:
+    first = entry(id="one")
+    assert take([first, entry(id="one", offset=9)], {}, 0, TOPICS).new == [first]
+    assert take([first], {first.identity: Known(3, first.body_hash)}, 9, TOPICS).new == []
+
+
+def test_another_body_under_the_same_id_is_a_conflict_and_the_first_stays() -> None:
+    first, other = entry(id="one"), entry(id="one", offset=9, systems=("marketing",))
+    taken = take([first, other], {}, 5, TOPICS)
+    assert taken.new == [first]
+    assert [(odd.kind, odd.index, odd.entry) for odd in taken.odd] == [("conflict", 5, other)]
+    known = take([other], {first.identity: Known(3, first.body_hash)}, 9, TOPICS)
+    assert [(odd.kind, odd.index) for odd in known.odd] == [("conflict", 3)]
+
+
+def test_without_an_id_the_position_tells_repeats() -> None:
+    made = raw("requests", b"\xff", headers=(), offset=7)
+    first = entry_of(made, TOPICS["requests"], keyed)
+    again = entry_of(made, TOPICS["requests"], keyed)
+    assert first.identity == ("requests", 0, 7)
+    assert take([first, again], {}, 0, TOPICS).new == [first]
+
+
+def test_a_foreign_source_is_recorded_and_told() -> None:
+    made = entry(source="marketing")
+    taken = take([made], {}, 0, TOPICS)
+    assert taken.new == [made]
+    assert [odd.kind for odd in taken.odd] == ["foreign_source"]
+
+
+def test_a_source_that_must_count_and_does_not_is_told() -> None:
+    assert [odd.kind for odd in take([entry(sequence=None)], {}, 0, TOPICS).odd] == ["unsequenced"]
+
+
+@pytest.mark.promise(88)
+def test_a_deletion_that_names_audit_is_answered_with_what_is_kept_and_until_when() -> None:
+    """11 CCR 7101(a): records of requests are kept for 24 months."""
+    named, unnamed = entry(systems=("consent", "audit")), entry(systems=("orders",))
+    answers = retained([named, unnamed], NOW)
+    assert len(answers) == 1
+    assert (answers[0].request, answers[0].system, answers[0].account) == (REQUEST, "audit", "a1")
+    item = answers[0].items[0]
+    assert (item.category, item.legal_basis, item.until) == ("requests", "us.ca.11ccr7101", date(2028, 3, 1))
+
+
+def test_a_deletion_from_a_foreign_source_is_not_answered() -> None:
+    assert retained([entry(systems=("audit",), source="orders")], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "until"),
+    [((2026, 11, 23), (2028, 11, 23)), ((2028, 2, 29), (2030, 2, 28)), ((2026, 2, 28), (2028, 2, 28))],
+)
+def test_kept_until(at: tuple[int, int, int], until: tuple[int, int, int]) -> None:
+    assert kept_until(datetime(*at, tzinfo=UTC)) == date(*until)
+
+
+def test_the_events_of_the_batch_keep_their_type() -> None:
+    made = entry(systems=("audit",))
+    assert isinstance(made.event, DeletionRequested)
+    assert made.request == REQUEST
