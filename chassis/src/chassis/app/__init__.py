@@ -1,0 +1,8 @@
+"""How a service is put together and run: one process, four verbs."""
+
+from chassis.app.idempotency import Once
+from chassis.app.runtime import App, Runtime
+from chassis.app.verbs import main
+from chassis.consumer.dead_letters import OperatorAct
+
+__all__ = ["App", "Once", "OperatorAct", "Runtime", "main"]

@@ -1,0 +1,71 @@
+"""Writes that may be repeated: the first answer to an `Idempotency-Key` is kept for a day and given again.
+
+The key counts per caller and route. It commits with the effect, so a crash leaves either both or none; a second
+request that comes meanwhile waits for the first.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from chassis.auth import Principal
+from chassis.database import Connection
+from chassis.problems import Problem
+
+_LONGEST_KEY = 128
+
+
+class OnceKey:
+    """The key of one request, if it has one."""
+
+    def __init__(self, route: str, key: str | None, body: bytes) -> None:
+        self._route, self._key = route, key
+        self._hash = hashlib.sha256(body).digest()
+
+    async def answer(
+        self, tx: Connection, caller: Principal, status: int, work: Callable[[], Awaitable[BaseModel]]
+    ) -> JSONResponse:
+        """Do the work, or give the answer it had. 422 when the same key comes with another body."""
+        if self._key is None:
+            return JSONResponse((await work()).model_dump(mode="json"), status)
+        name = (caller.subject, self._route, self._key)
+        first = await tx.fetchval(
+            "INSERT INTO chassis.answers (caller, route, key, body_hash) VALUES ($1, $2, $3, $4)"
+            " ON CONFLICT DO NOTHING RETURNING true",
+            *name,
+            self._hash,
+        )
+        if first:
+            body = (await work()).model_dump(mode="json")
+            await tx.execute(
+                "UPDATE chassis.answers SET status = $4, body = $5 WHERE caller = $1 AND route = $2 AND key = $3",
+                *name,
+                status,
+                body,
+            )
+            return JSONResponse(body, status)
+        earlier = await tx.fetchrow(
+            "SELECT body_hash, status, body FROM chassis.answers WHERE caller = $1 AND route = $2 AND key = $3", *name
+        )
+        if earlier is None or earlier["body_hash"] != self._hash:
+            raise Problem(422, "key-reused", "This Idempotency-Key was used with another body")
+        return JSONResponse(earlier["body"], earlier["status"], {"Idempotency-Replayed": "true"})
+
+
+async def _once(request: Request) -> OnceKey:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise Problem(400, "invalid-key", "An Idempotency-Key has 1 to 128 printable ASCII characters")
+    return OnceKey(f"{request.method} {request.url.path}", key, await request.body())
+
+
+Once = Annotated[OnceKey, Depends(_once)]
+
+
+async def forget(tx: Connection) -> None:
+    """Drop answers older than a day."""
+    await tx.execute("DELETE FROM chassis.answers WHERE answered_at < now() - interval '1 day'")

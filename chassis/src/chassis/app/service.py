@@ -1,0 +1,178 @@
+"""One service as one process: the HTTP application with everything else running in its lifespan.
+
+It starts without Kafka or Postgres, says in `/readyz` what is missing, and never asks another service how it is.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from aiokafka import AIOKafkaProducer
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from opentelemetry.metrics import Observation, get_meter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from chassis import jobs, migrate, outbox, problems, timers
+from chassis.app import idempotency
+from chassis.app.runtime import App, Runtime, kafka, security
+from chassis.consumer import dead_letters
+from chassis.consumer.batches import Batches
+from chassis.consumer.subscription import Subscription
+from chassis.database import transaction
+from chassis.migrate import Migration
+from chassis.settings import Settings
+
+log = logging.getLogger(__name__)
+_GAUGE_SECONDS = 5.0
+_HOUSEKEEPING_SECONDS = 3600.0
+
+
+class Service:
+    """Runs an `App`. `state` says what `/readyz` answers."""
+
+    def __init__(self, runtime: Runtime[Settings], app: App, migrations: list[Migration]) -> None:
+        self._runtime, self._app, self._migrations = runtime, app, migrations
+        settings = runtime.settings
+        self._started: str | None = "starting"
+        self._values: dict[str, float] = {}
+        self._subscription = Subscription(
+            Batches(runtime.pool, app.handlers, runtime.sealing),
+            group=runtime.name,
+            prefix=settings.topic_prefix,
+            bootstrap=settings.kafka_bootstrap,
+            security=security(settings),
+            session_ms=settings.session_timeout_ms,
+        )
+        self._relay = outbox.Relay(runtime.pool, runtime.name, settings.topic_prefix, settings.instance, self._producer)
+
+    def _producer(self) -> AIOKafkaProducer:
+        settings = self._runtime.settings
+        return AIOKafkaProducer(
+            **kafka(settings),
+            transactional_id=f"{settings.topic_prefix}{self._runtime.name}-relay",
+            acks="all",
+        )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Run everything beside HTTP; cancel it at the end and let it drain."""
+        running = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._runtime.pool.close(), 5)
+
+    async def _run(self) -> None:
+        await self._prepare()
+        runtime, app = self._runtime, self._app
+        self._observe()
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._relay.run())
+            parts.create_task(self._subscription.run())
+            parts.create_task(timers.run(runtime.pool, app.timers, runtime.clock))
+            parts.create_task(jobs.run(runtime.pool, app.jobs, runtime.settings.instance))
+            parts.create_task(self._measure())
+            parts.create_task(self._keep_house())
+
+    async def _prepare(self) -> None:
+        """Wait for the schema, and destroy again what a restored backup may have brought back."""
+        while True:
+            try:
+                async with transaction(self._runtime.pool) as tx:
+                    lacking = await migrate.missing(tx, self._migrations)
+                    unsafe = await tx.fetchval("SELECT current_setting('fsync') = 'off'")
+                if not lacking:
+                    await self._runtime.sealing.replay_ledger(self._runtime.pool)
+                    if unsafe:
+                        log.warning("the database runs without fsync: a loss of power may lose committed state")
+                    if self._app.on_start:
+                        await self._app.on_start()
+                    self._started = None
+                    return
+                self._started = f"migrations missing: {', '.join(lacking)}"
+            except migrate.SchemaTooNew as error:
+                self._started = str(error)
+            except Exception as error:
+                log.info("waiting for the database: %s", type(error).__name__)
+                self._started = "database away"
+            await asyncio.sleep(0.5)
+
+    async def _keep_house(self) -> None:
+        while True:
+            with contextlib.suppress(Exception):  # tried again within the hour; nothing depends on one round
+                async with transaction(self._runtime.pool) as tx:
+                    await tx.execute("SELECT chassis.roll_inbox()")
+                    await idempotency.forget(tx)
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+
+    async def _measure(self) -> None:
+        """Read the gauges now and then, so that a scrape never waits for the database."""
+        gauges = {
+            "outbox_oldest_seconds": outbox.oldest_age,
+            "dead_letters": dead_letters.count,
+            "oldest_hold_seconds": dead_letters.oldest_hold,
+            **self._app.gauges,
+        }
+        while True:
+            with contextlib.suppress(Exception):  # a gap in a curve; readiness tells of the database
+                async with transaction(self._runtime.pool) as tx:
+                    for name, read in gauges.items():
+                        self._values[name] = await read(tx)
+                self._values["consumer_lag_seconds"] = self._subscription.lag
+            await asyncio.sleep(_GAUGE_SECONDS)
+
+    def _observe(self) -> None:
+        meter = get_meter("chassis")
+        own = ("outbox_oldest_seconds", "dead_letters", "oldest_hold_seconds", "consumer_lag_seconds")
+        for name in (*own, *self._app.gauges):
+            meter.create_observable_gauge(name, [lambda _, name=name: self._observation(name)])  # type: ignore[misc]  # the default binds the name
+
+    def _observation(self, name: str) -> list[Observation]:
+        return [Observation(self._values[name])] if name in self._values else []
+
+    async def problems(self) -> dict[str, str]:
+        """What stands between this process and being ready, by part."""
+        found: dict[str, str | None] = {"service": self._started}
+        if self._started is None:
+            found["consumer"] = self._subscription.problem
+        try:
+            async with transaction(self._runtime.pool) as tx:
+                await tx.execute("SELECT 1")
+        except Exception as error:
+            found["database"] = type(error).__name__
+        for name, check in self._app.ready.items():
+            found[name] = await check()
+        return {part: problem for part, problem in found.items() if problem}
+
+
+def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastAPI:
+    """The HTTP application; without a `service` nothing runs beside it."""
+    api = FastAPI(
+        title=runtime.name, version="1", docs_url=None, redoc_url=None, lifespan=service.lifespan if service else None
+    )
+    problems.install(api)
+
+    @api.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return JSONResponse({"status": "alive"})
+
+    @api.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        missing = await service.problems() if service else {}
+        return JSONResponse(
+            {"status": "not ready" if missing else "ready", "missing": missing}, 503 if missing else 200
+        )
+
+    @api.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    for router in app.routers:
+        api.include_router(router)
+    return api

@@ -1,0 +1,300 @@
+"""A batch of records, applied in one transaction with the positions behind it.
+
+Positions are stored with what was applied and fenced by the stored old ones: a predecessor that was paused finds
+another position there and applies nothing. Each event's id enters the inbox with its effect, so that a producer's
+repeat is recognised. A batch that fails is rolled back and split at the failing record, which is then tried alone.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chassis import crash
+from chassis.consumer import dead_letters
+from chassis.consumer.dead_letters import Letter
+from chassis.consumer.handlers import Handlers
+from chassis.consumer.records import Received, Record, Rejected, Undecodable, decode, identity
+from chassis.database import Connection, Pool, affected, is_timeout, is_transient, transaction
+from chassis.sealing import Sealing
+from chassis.telemetry import counter
+from privacy_contracts import Event
+
+log = logging.getLogger(__name__)
+_APPLIED = counter("consumer_applied", "records whose transaction committed, by topic")
+_REPEATED = counter("consumer_repeated", "events that were recognised as repeats")
+_DEAD = counter("consumer_dead_letters", "records that became dead letters, by reason")
+_PAUSED = counter("consumer_pauses", "times the consumer waited for something to come back")
+
+Partition = tuple[str, int]
+ATTEMPTS = 3
+_BACKOFF = (0.05, 0.2, 1.0, 2.0)
+
+
+class Fenced(Exception):
+    """The stored position is not the one we knew: another consumer applied these records."""
+
+
+class Stopped(Exception):
+    """Partitions are being taken away, or the process ends; nothing of the batch under way was applied."""
+
+
+class CircuitOpen(Exception):
+    """Too many different keys fail: this is not about single events. Nobody else's event becomes a dead letter."""
+
+
+class ItemFailed(Exception):
+    """The record at `index` raised `cause`; the transaction was rolled back."""
+
+    def __init__(self, index: int, cause: Exception) -> None:
+        super().__init__(index)
+        self.index, self.cause = index, cause
+
+
+@dataclass
+class Breaker:
+    """Counts distinct keys of the last minute, and those of them that failed."""
+
+    least: int = 20
+    share: float = 0.05
+    window: float = 60.0
+    seen: dict[object, float] = field(default_factory=dict)
+    failed: dict[object, float] = field(default_factory=dict)
+
+    def passed(self, keys: Sequence[object], now: float) -> None:
+        """These keys were applied."""
+        self.seen.update(dict.fromkeys(keys, now))
+        if len(self.seen) > 100_000:
+            self._forget(now)
+
+    def failure(self, key: object, now: float) -> None:
+        """This key failed for the first time. Raises `CircuitOpen`."""
+        self.failed[key] = self.seen[key] = now
+        self._forget(now)
+        if len(self.failed) >= self.least and len(self.failed) > self.share * len(self.seen):
+            raise CircuitOpen(f"{len(self.failed)} of {len(self.seen)} keys failed within a minute")
+
+    def _forget(self, now: float) -> None:
+        for table in (self.seen, self.failed):
+            for key in [key for key, at in table.items() if at < now - self.window]:
+                del table[key]
+
+
+@dataclass
+class Batches:
+    """Applies batches for one consumer group. `positions` is what this consumer knows of its partitions."""
+
+    pool: Pool
+    handlers: Handlers
+    sealing: Sealing
+    breaker: Breaker = field(default_factory=Breaker)
+    positions: dict[Partition, int] = field(default_factory=dict)
+    waiting_for: str | None = None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def assigned(self, beginnings: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Where to go on, by partition; a partition seen for the first time starts at its beginning."""
+        async with transaction(self.pool) as tx:
+            await tx.executemany(
+                "INSERT INTO chassis.positions (topic, partition, next_offset) VALUES ($1, $2, $3)"
+                " ON CONFLICT DO NOTHING",
+                [(topic, partition, offset) for (topic, partition), offset in beginnings.items()],
+            )
+            rows = await tx.fetch("SELECT topic, partition, next_offset FROM chassis.positions")
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        self.positions = {partition: stored[partition] for partition in beginnings}
+        return dict(self.positions)
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """Apply all of them. Raises `Fenced`, `Stopped`, `CircuitOpen`; anything else is dealt with here."""
+        rest = self._ahead(records)
+        while rest:
+            try:
+                await self._once(rest)
+                return
+            except ItemFailed as failure:
+                if is_transient(failure.cause) and not is_timeout(failure.cause):
+                    await self._pause(failure.cause)
+                    await self._reload()
+                    rest = self._ahead(rest)
+                    continue
+                log.info("splitting a batch of %d: %s", len(rest), type(failure.cause).__name__)
+                await self.handle(rest[: failure.index])
+                await self._single(rest[failure.index])
+                rest = rest[failure.index + 1 :]
+            except (Fenced, Stopped, CircuitOpen):
+                raise
+            except Exception as error:
+                if is_transient(error) and not is_timeout(error):
+                    await self._pause(error)
+                    await self._reload()
+                    rest = self._ahead(rest)
+                    continue
+                for record in rest:
+                    await self._single(record)
+                return
+
+    async def _single(self, record: Record) -> None:
+        """Try one record alone, a bounded number of times, then make it a dead letter."""
+        failures = 0
+        while self._ahead([record]):
+            try:
+                await self._once([record])
+                return
+            except (Fenced, Stopped, CircuitOpen):
+                raise
+            except Exception as error:
+                cause = error.cause if isinstance(error, ItemFailed) else error
+            if self.handlers.raw_handler or (is_transient(cause) and not is_timeout(cause)):
+                await self._pause(cause)
+                await self._reload()
+                continue
+            failures += 1
+            if failures == 1:
+                self.breaker.failure(_breaker_key(record), time.monotonic())
+            if failures >= ATTEMPTS or isinstance(cause, Rejected):
+                reason = str(cause) if isinstance(cause, Rejected) else type(cause).__name__
+                await self.handle_dead(record, reason)
+                return
+            await self._sleep(_BACKOFF[failures])
+
+    async def handle_dead(self, record: Record, reason: str) -> None:
+        """Keep a record as a dead letter, with its position and its id; without end while the database is away."""
+        while self._ahead([record]):
+            try:
+                await self._once([record], reason)
+                return
+            except (Fenced, Stopped):
+                raise
+            except Exception as error:
+                await self._pause(error)
+                await self._reload()
+
+    async def _once(self, records: Sequence[Record], dead: str | None = None) -> None:
+        """One transaction. `dead` is the reason for which the only record becomes a dead letter."""
+        async with transaction(self.pool) as tx:
+            advanced = await self._advance(tx, records)
+            if self.handlers.raw_handler:
+                await self.handlers.raw_handler(records, tx)
+            else:
+                await self._apply(tx, records, dead)
+            crash.point("consumer.before-commit")
+        self.positions.update(advanced)
+        self.waiting_for = None
+        self.breaker.passed([_breaker_key(record) for record in records], time.monotonic())
+        _APPLIED.add(len(records))
+        crash.point("consumer.after-commit")
+
+    async def _advance(self, tx: Connection, records: Sequence[Record]) -> dict[Partition, int]:
+        """Move the stored positions behind these records; raises `Fenced` where a stored one is not as known."""
+        ends = {(record.topic, record.partition): record.offset + 1 for record in records}
+        moved = await tx.execute(
+            "UPDATE chassis.positions SET next_offset = moved.upto"
+            " FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) AS moved (topic, partition, known, upto)"
+            " WHERE positions.topic = moved.topic AND positions.partition = moved.partition"
+            " AND positions.next_offset = moved.known",
+            [topic for topic, _ in ends],
+            [partition for _, partition in ends],
+            [self.positions[partition] for partition in ends],
+            list(ends.values()),
+        )
+        if affected(moved) != len(ends):
+            raise Fenced
+        return ends
+
+    async def _apply(self, tx: Connection, records: Sequence[Record], dead: str | None) -> None:
+        decoded = [self._decode(record) for record in records]
+        fresh = await _remember(tx, [identity(record) for record in records])
+        crash.point("consumer.after-inbox")
+        keys = {key for record in records if (key := self._held_key(record))}
+        held = await dead_letters.held(tx, sorted(keys))
+        letters = []
+        for index, (record, found) in enumerate(zip(records, decoded, strict=True)):
+            if not fresh[index]:
+                _REPEATED.add(1)
+                continue
+            key = self._held_key(record)
+            reason = found if isinstance(found, str) else dead
+            if found is None:
+                continue
+            if key in held:
+                letters.append(Letter(record, None))
+            elif reason is not None:
+                letters.append(Letter(record, reason))
+                held |= {key} if key else set()
+                _DEAD.add(1, {"topic": record.topic, "reason": reason})
+                log.warning("dead letter on %s: %s", record.topic, reason)
+            elif isinstance(found, Received):
+                try:
+                    await self.handlers.apply(found, tx)
+                except Exception as error:
+                    raise ItemFailed(index, error) from error
+        await dead_letters.insert(tx, self.sealing, self.handlers.topics, letters)
+
+    def _decode(self, record: Record) -> Received[Event] | str | None:
+        """The event, None for a type nobody here handles, or the reason why it is neither."""
+        try:
+            return decode(record, self.handlers.topics[record.topic], self.handlers.events)
+        except Undecodable as error:
+            return str(error)
+
+    def _held_key(self, record: Record) -> tuple[str, bytes] | None:
+        ordered = self.handlers.topics[record.topic].ordered and record.key is not None
+        return (record.topic, record.key) if ordered and record.key is not None else None
+
+    def _ahead(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those of our partitions that are not applied yet; the broker may hand out others again."""
+        nothing = float("inf")
+        return [each for each in records if each.offset >= self.positions.get((each.topic, each.partition), nothing)]
+
+    async def _reload(self) -> None:
+        """Read our positions anew: after a lost connection nobody knows whether the last commit happened."""
+        while True:
+            try:
+                async with transaction(self.pool) as tx:
+                    rows = await tx.fetch("SELECT topic, partition, next_offset FROM chassis.positions")
+                stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+                self.positions = {partition: stored[partition] for partition in self.positions}
+                return
+            except Exception as error:
+                await self._pause(error)
+
+    async def _pause(self, error: Exception) -> None:
+        self.waiting_for = type(error).__name__
+        _PAUSED.add(1)
+        await self._sleep(_BACKOFF[-1] if self.handlers.raw_handler is None else _BACKOFF[-2])
+
+    async def _sleep(self, seconds: float) -> None:
+        """Raises `Stopped` when partitions are taken away meanwhile."""
+        try:
+            await asyncio.wait_for(self.stop.wait(), seconds)
+        except TimeoutError:
+            return
+        raise Stopped
+
+
+def _breaker_key(record: Record) -> object:
+    return (record.topic, record.key) if record.key is not None else (record.topic, record.partition, record.offset)
+
+
+async def _remember(tx: Connection, names: Sequence[tuple[str, str] | None]) -> list[bool]:
+    """Put the ids into the inbox, sorted so that two consumers cannot deadlock. Which of them are new, in order.
+
+    A record without a usable id counts as new. Of two with the same id in one batch the first is new.
+    """
+    wanted = sorted({name for name in names if name})
+    rows = await tx.fetch(
+        "INSERT INTO chassis.inbox (source, id)"
+        " SELECT given.source, given.id FROM unnest($1::text[], $2::text[]) AS given (source, id)"
+        " WHERE NOT EXISTS (SELECT FROM chassis.inbox AS seen WHERE seen.source = given.source AND seen.id = given.id)"
+        " ORDER BY 1, 2 ON CONFLICT DO NOTHING RETURNING source, id",
+        [source for source, _ in wanted],
+        [event_id for _, event_id in wanted],
+    )
+    new = {(row["source"], row["id"]) for row in rows}
+    fresh = []
+    for name in names:
+        fresh.append(name is None or name in new)
+        new.discard(name) if name else None
+    return fresh

@@ -1,0 +1,121 @@
+"""Records as they come from the broker, and events as handlers receive them (CloudEvents 1.0, Kafka binary mode)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from privacy_contracts import Event
+from privacy_contracts.topology import Topic
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+_LONGEST_ID = 128
+
+
+class Undecodable(Exception):
+    """A record that is no event of ours; the argument is a code. Trying again is of no use."""
+
+
+class Rejected(Exception):
+    """Raised by a handler: this event can never be applied; the argument is a code. It is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record. `topic` is without the deployment's prefix, `timestamp` the broker's."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    timestamp: datetime
+
+    def header(self, name: str) -> str | None:
+        """A header's text. Raises `Undecodable` when it is null or not UTF-8."""
+        for given, value in self.headers:
+            if given == name:
+                if value is None:
+                    raise Undecodable("header-null")
+                try:
+                    return value.decode()
+                except UnicodeDecodeError:
+                    raise Undecodable("header-not-utf8") from None
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[E_co]):
+    """An event with its envelope."""
+
+    event: E_co
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: datetime
+    sequence: int | None
+    topic: str
+    partition: int
+    offset: int
+    traceparent: str | None
+
+
+def identity(record: Record) -> tuple[str, str] | None:
+    """The writer's name for an event, (`ce_source`, `ce_id`), where it has a usable one."""
+    try:
+        source, event_id = record.header("ce_source"), record.header("ce_id")
+    except Undecodable:
+        return None
+    if not source or not event_id or max(len(source), len(event_id)) > _LONGEST_ID:
+        return None
+    return source, event_id
+
+
+def decode(record: Record, topic: Topic, events: Mapping[str, type[Event]]) -> Received[Event] | None:
+    """The event, or None where its type is not among `events`: an old reader survives a new writer.
+
+    Raises `Undecodable`: a header missing, null or not text, another author than the topic's writer, no body, a body
+    that is not of the type's schema, or a key that is not the event's.
+    """
+    kind = record.header("ce_type")
+    if kind is None:
+        raise Undecodable("no-type")
+    if kind not in events:
+        return None
+    name, time, subject = identity(record), record.header("ce_time"), record.header("ce_subject")
+    if name is None or time is None or record.header("ce_specversion") != "1.0":
+        raise Undecodable("envelope-incomplete")
+    if name[0] != topic.writer:
+        raise Undecodable("foreign-source")
+    sequence = record.header("ce_sequence")
+    if topic.sequenced and sequence is None:
+        raise Undecodable("no-sequence")
+    if record.value is None:
+        raise Undecodable("no-body")
+    try:
+        event = events[kind].model_validate_json(record.value, strict=True)
+        at, number = datetime.fromisoformat(time), None if sequence is None else int(sequence)
+    except (ValidationError, ValueError):
+        raise Undecodable("schema") from None
+    if record.key is None:
+        raise Undecodable("no-key")
+    if record.key != event.key.encode():
+        raise Undecodable("foreign-key")
+    return Received(
+        event=event,
+        id=name[1],
+        source=name[0],
+        type=kind,
+        subject=subject,
+        time=at,
+        sequence=number,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        traceparent=record.header("traceparent"),
+    )

@@ -1,0 +1,89 @@
+"""The pool, the one way to open a transaction, and the closed table of faults.
+
+A transaction ends with a statement of its own: after a swallowed SQL error Postgres would turn COMMIT into ROLLBACK
+without a word, and that statement fails instead.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+_TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")
+_TRANSIENT_STATES = ("25006", "55P03")
+_QUERY_CANCELED = "57014"
+
+
+class Unavailable(Exception):
+    """The database is away; what was under way may or may not have committed."""
+
+
+def is_timeout(error: BaseException) -> bool:
+    """A statement took too long: transient, unless one event alone brings it about again and again."""
+    return isinstance(error, TimeoutError) or getattr(error, "sqlstate", None) == _QUERY_CANCELED
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed later without anybody mending anything."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES
+    return isinstance(error, Unavailable | OSError)
+
+
+async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def open_pool(url: str, service: str, size: int = 16) -> Pool:
+    """A pool that connects on first use, so that a service starts without its database.
+
+    `search_path` is the service's schema, then chassis'. Statements end after 30 s.
+    """
+    pool: Pool = await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        command_timeout=30,
+        init=_init,
+        server_settings={"search_path": f"{service},chassis,public", "timezone": "UTC", "application_name": service},
+    )
+    return pool
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection in a transaction; commits at the end, rolls back on an error.
+
+    Raises `Unavailable` when the connection was lost.
+    """
+    try:
+        connection = await pool.acquire(timeout=10)
+    except (asyncpg.PostgresError, OSError) as error:
+        raise Unavailable("database away") from error
+    try:
+        async with connection.transaction():
+            yield connection
+            await connection.execute("SELECT 1")
+    except Exception as error:
+        if connection.is_closed():
+            raise Unavailable("connection lost") from error
+        raise
+    finally:
+        await pool.release(connection)
+
+
+def affected(status: str) -> int:
+    """The number of rows in a command's status, as in `UPDATE 3`."""
+    return int(status.rsplit(" ", 1)[-1])
+
+
+def as_json(value: Any) -> str:
+    """Compact JSON, for statements that take many documents at once."""
+    return json.dumps(value, separators=(",", ":"))

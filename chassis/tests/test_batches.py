@@ -1,0 +1,263 @@
+"""Batches: positions, inbox, splitting, dead letters, holds, fencing, the breaker."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import pytest
+from uuid_utils.compat import uuid7
+
+from chassis.app.runtime import App, Runtime
+from chassis.consumer import Handlers, Received, Rejected
+from chassis.consumer.batches import Batches, Breaker, CircuitOpen, Fenced
+from chassis.consumer.dead_letters import OperatorAct, discard, listing, replay, show
+from chassis.database import Connection, Pool, transaction
+from chassis.testing import START, Database, deliver_records, record
+from privacy_contracts.notices import NoticePosted
+from privacy_contracts.topology import Topic, topics
+
+NOTICES: Topic = topics()["notices"]
+
+
+def posted(version: int, notice: Any = None) -> NoticePosted:
+    return NoticePosted(
+        notice=notice or uuid7(), place="home_page", policy_version=version, posted_at=START, until=START
+    )
+
+
+class Sample:
+    """A service that notes the versions it is told, and fails for those in `broken`."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.broken: dict[int, Exception] = {}
+        self.acts: list[OperatorAct] = []
+        handlers = Handlers([NOTICES])
+
+        @handlers.reaction(NoticePosted)
+        async def note(received: Received[NoticePosted], tx: Connection) -> None:
+            version = received.event.policy_version
+            if version in self.broken:
+                raise self.broken[version]
+            await tx.execute("INSERT INTO chassis.sequences (topic, last) VALUES ($1, $2)", received.id, version)
+            self.seen.append(version)
+
+        async def audit(_: Connection, act: OperatorAct) -> None:
+            self.acts.append(act)
+
+        self.app = App(routers=[], handlers=handlers, on_operator_act=audit)
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    async with database("dsr", own=False) as made:
+        yield made
+
+
+@pytest.fixture
+def sample() -> Sample:
+    return Sample()
+
+
+@pytest.fixture
+def rt(runtime: Any, pool: Pool) -> Runtime[Any]:
+    return runtime("dsr", pool)  # type: ignore[no-any-return]  # the fixture's own type
+
+
+async def effects(pool: Pool) -> list[int]:
+    return [row["last"] for row in await pool.fetch("SELECT last FROM chassis.sequences ORDER BY last")]
+
+
+async def letters(pool: Pool) -> list[dict[str, Any]]:
+    async with transaction(pool) as tx:
+        return await listing(tx)
+
+
+def act(letter: dict[str, Any], action: str = "dead_letter_replayed") -> OperatorAct:
+    return OperatorAct(letter["id"], action, "mended", "staff/op-1", START)
+
+
+async def test_an_event_is_applied_once_however_often_it_comes(sample: Sample, rt: Runtime[Any]) -> None:
+    first = record(posted(1))
+    await deliver_records(sample.app, rt, first, first, record(posted(2)))
+    await deliver_records(sample.app, rt, first)
+    assert await effects(rt.pool) == [1, 2]
+    assert await rt.pool.fetchval("SELECT next_offset FROM chassis.positions") == 4
+
+
+async def test_a_failing_event_is_split_off_and_the_others_are_applied(sample: Sample, rt: Runtime[Any]) -> None:
+    sample.broken[3] = ValueError("no")
+    await deliver_records(sample.app, rt, *(record(posted(n)) for n in range(1, 6)))
+    assert await effects(rt.pool) == [1, 2, 4, 5]
+    (letter,) = await letters(rt.pool)
+    assert letter["reason"] == "ValueError"
+
+
+async def test_an_sql_error_that_a_handler_swallows_commits_nothing(sample: Sample, rt: Runtime[Any]) -> None:
+    handlers = sample.app.handlers
+
+    @handlers.reaction(NoticePosted)
+    async def careless(_: Received[NoticePosted], tx: Connection) -> None:
+        try:
+            await tx.execute("SELECT 1 / 0")
+        except asyncpg.PostgresError:
+            pass
+
+    await deliver_records(sample.app, rt, record(posted(1)))
+    assert await effects(rt.pool) == []
+    assert len(await letters(rt.pool)) == 1
+
+
+POISON = {
+    "undecodable": {"value": b"\xff\xfe"},
+    "wrong schema": {"value": b'{"notice": 1}'},
+    "no body": {"value": None},
+    "no key": {"key": None},
+    "another's key": {"key": b"other"},
+}
+
+
+@pytest.mark.parametrize("change", POISON.values(), ids=POISON.keys())
+async def test_poison_becomes_a_dead_letter_and_others_go_on(
+    sample: Sample, rt: Runtime[Any], change: dict[str, Any]
+) -> None:
+    await deliver_records(sample.app, rt, record(posted(1), **change), record(posted(2)))
+    assert await effects(rt.pool) == [2]
+    assert len(await letters(rt.pool)) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ce_id": None},
+        {"ce_source": b"\xff"},
+        {"ce_source": b"marketing"},
+        {"ce_specversion": b"0.3"},
+        {"ce_time": b"yesterday"},
+        {"ce_sequence": b"x"},
+        {"ce_type": None},
+    ],
+)
+async def test_a_broken_envelope_becomes_a_dead_letter(
+    sample: Sample, rt: Runtime[Any], headers: dict[str, bytes | None]
+) -> None:
+    await deliver_records(sample.app, rt, record(posted(1), headers=headers), record(posted(2)))
+    assert await effects(rt.pool) == [2]
+    assert len(await letters(rt.pool)) == 1
+
+
+async def test_an_unknown_type_is_skipped(sample: Sample, rt: Runtime[Any]) -> None:
+    await deliver_records(sample.app, rt, record(posted(1), headers={"ce_type": b"notice.invented"}))
+    assert await effects(rt.pool) == []
+    assert await letters(rt.pool) == []
+    assert await rt.pool.fetchval("SELECT next_offset FROM chassis.positions") == 1
+
+
+async def test_a_dead_letter_holds_its_key_and_replay_keeps_the_order(sample: Sample, rt: Runtime[Any]) -> None:
+    notice = uuid7()
+    sample.broken[1] = ValueError("no")
+    await deliver_records(
+        sample.app,
+        rt,
+        record(posted(1, notice)),
+        record(posted(2, notice)),
+        record(posted(3)),
+        record(posted(4, notice)),
+    )
+    await deliver_records(sample.app, rt, record(posted(5, notice)))
+    assert sample.seen == [3]
+    (letter,) = await letters(rt.pool)
+    assert letter["waiting"] == 3
+    with pytest.raises(ValueError, match="no"):
+        await replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter))
+    assert sample.acts == []
+    sample.broken.clear()
+    applied = await replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter))
+    assert applied == 4
+    assert sample.seen == [3, 1, 2, 4, 5]
+    assert await letters(rt.pool) == []
+    await deliver_records(sample.app, rt, record(posted(6, notice)))
+    assert sample.seen[-1] == 6
+
+
+async def test_discard_drops_one_and_resumes_the_rest(sample: Sample, rt: Runtime[Any]) -> None:
+    notice = uuid7()
+    sample.broken[1] = Rejected("not-ours")
+    await deliver_records(sample.app, rt, record(posted(1, notice)), record(posted(2, notice)))
+    (letter,) = await letters(rt.pool)
+    assert letter["reason"] == "not-ours"
+    await discard(
+        rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter, "dead_letter_discarded")
+    )
+    assert sample.seen == [2]
+    assert [each.action for each in sample.acts] == ["dead_letter_discarded"]
+
+
+async def test_the_one_that_fails_while_draining_becomes_the_dead_one(sample: Sample, rt: Runtime[Any]) -> None:
+    notice = uuid7()
+    sample.broken |= {1: ValueError("no"), 2: KeyError("no")}
+    await deliver_records(sample.app, rt, *(record(posted(n, notice)) for n in (1, 2, 3)))
+    (letter,) = await letters(rt.pool)
+    del sample.broken[1]
+    with pytest.raises(KeyError):
+        await replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter))
+    (left,) = await letters(rt.pool)
+    assert (left["reason"], left["waiting"]) == ("KeyError", 1)
+
+
+async def test_bodies_of_topics_with_personal_data_are_sealed(sample: Sample, rt: Runtime[Any]) -> None:
+    accounts = replace(topics()["accounts"])
+    app = replace(sample.app, handlers=Handlers([accounts]))
+    from privacy_contracts.accounts import AccountStated
+
+    @app.handlers.reaction(AccountStated)
+    async def fail(_: Received[AccountStated], __: Connection) -> None:
+        raise Rejected("never")
+
+    event = AccountStated.model_validate(
+        {"id": "a1", "version": 1, "email": "ann@example.com", "name": "Ann", "registered_at": START}
+    )
+    await deliver_records(app, rt, record(event))
+    stored = await rt.pool.fetchrow("SELECT id, body FROM chassis.dead_letters")
+    assert stored is not None
+    assert b"ann@example.com" not in stored["body"]
+    shown = await show(rt.pool, rt.sealing, app.on_operator_act, act({"id": stored["id"]}, "dead_letter_shown"))
+    assert shown.record.value == event.to_bytes()
+    assert [each.action for each in sample.acts] == ["dead_letter_shown"]
+
+
+async def test_a_paused_predecessor_is_fenced_by_the_stored_position(sample: Sample, rt: Runtime[Any]) -> None:
+    old = Batches(rt.pool, sample.app.handlers, rt.sealing)
+    await old.assigned({("notices", 0): 0})
+    new = Batches(rt.pool, sample.app.handlers, rt.sealing)
+    await new.assigned({("notices", 0): 0})
+    first = record(posted(1), offset=0)
+    await new.handle([first])
+    with pytest.raises(Fenced):
+        await old.handle([first])
+    assert await effects(rt.pool) == [1]
+
+
+async def test_the_breaker_stops_before_everybody_is_dead(sample: Sample, rt: Runtime[Any]) -> None:
+    sample.broken = {n: ValueError("deploy") for n in range(1, 60)}
+    with pytest.raises(CircuitOpen):
+        await deliver_records(sample.app, rt, *(record(posted(n)) for n in range(1, 60)))
+    assert len(await letters(rt.pool)) == 19
+
+
+def fail_all(breaker: Breaker, name: str, count: int, now: float) -> None:
+    for n in range(count):
+        breaker.failure((name, n), now)
+
+
+def test_the_breaker_counts_distinct_keys_of_the_last_minute() -> None:
+    busy = Breaker()
+    busy.passed(range(1000), 0.0)
+    fail_all(busy, "few", 49, 1.0)
+    with pytest.raises(CircuitOpen):
+        fail_all(busy, "many", 60, 2.0)
+    quiet = Breaker()
+    fail_all(quiet, "few", 19, 0.0)
+    quiet.failure(("few", 0), 1.0)
+    quiet.failure("later", 100.0)
