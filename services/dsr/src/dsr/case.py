@@ -1,0 +1,96 @@
+"""A request and its person, from receipt to the last mail. Each step locks the request's row before anything else.
+
+Every function runs in its caller's transaction: row, events and timers commit together or not at all.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from chassis import timers
+from chassis.database import Connection
+from chassis.outbox import emit_all
+from dsr.domain import addresses, deletion
+from dsr.domain import requests as decide
+from dsr.domain.requests import Decided, Refused, Request
+from dsr.personal import TYPED, owner_of_request
+from dsr.queries import requests
+from dsr.settings import Desk
+from privacy_contracts.topology import systems
+
+ADDRESS = "address"
+"""The purpose under which addresses are hashed."""
+
+
+async def receive(tx: Connection, desk: Desk, type_: str, channel: str, address: str, now: datetime) -> UUID:
+    """Take a request in. The same work for every address: whose it is, is asked after the answer is given."""
+    decided = decide.receive(uuid7(), type_, channel, desk.zone, now)
+    request = decided.request
+    fingerprint = desk.sealing.fingerprint(ADDRESS, addresses.normalised(address))
+    sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, TYPED)
+    await requests.insert(tx, request, sealed, fingerprint)
+    await emit_all(tx, decided.events, now)
+    expires_at = decide.expires_at(request, desk.verify_within)
+    await timers.put(tx, "verification_expiry", str(request.id), expires_at)
+    return request.id
+
+
+async def verify(tx: Connection, request: Request, now: datetime) -> Refused | None:
+    """The person opened the link and said so. Freezes the list of systems. The row is locked by the caller."""
+    decided = decide.verify(request, now)
+    if isinstance(decided, Refused):
+        return decided
+    listed = systems()
+    frozen = {"stages": list(listed.stages), "systems": [deletion.frozen(task) for task in deletion.freeze(listed)]}
+    await requests.freeze_systems(tx, request.id, frozen)
+    await _store(tx, decided, now)
+    return None
+
+
+async def confirm(tx: Connection, desk: Desk, request: Request, now: datetime) -> Refused | None:
+    """The person confirmed that the account goes too; the time to change one's mind begins. The row is locked."""
+    decided = decide.confirm(request, desk.cooling_off, now)
+    if isinstance(decided, Refused):
+        return decided
+    await _store(tx, decided, now)
+    await timers.put(tx, "cooling_off", str(request.id), decided.request.irrevocable_at or now)
+    return None
+
+
+async def withdraw(tx: Connection, request: Request, now: datetime) -> Refused | None:
+    """The person took it back. Timers of this request find it withdrawn and do nothing. The row is locked."""
+    decided = decide.withdraw(request, now)
+    if isinstance(decided, Refused):
+        return decided
+    await _store(tx, decided, now)
+    return None
+
+
+async def expire(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> None:
+    """The person said nothing in time."""
+    request = await requests.lock(tx, request_id)
+    if request is None:
+        return
+    decided = decide.expire(request, now)
+    if isinstance(decided, Decided):
+        await _store(tx, decided, now)
+        await forget_typed_address(tx, desk, request_id)
+
+
+async def forget_typed_address(tx: Connection, desk: Desk, request_id: UUID) -> None:
+    """Destroy the typed address and its key, if they are still there."""
+    if await requests.clear_typed_address(tx, request_id):
+        await desk.sealing.erase(tx, owner_of_request(request_id))
+
+
+async def forget_final_address(tx: Connection, desk: Desk, request_id: UUID) -> None:
+    """Destroy the address of the last mail and its key, if they are still there. Locks the row."""
+    await requests.lock(tx, request_id)
+    if await requests.clear_final_address(tx, request_id):
+        await desk.sealing.erase(tx, owner_of_request(request_id))
+
+
+async def _store(tx: Connection, decided: Decided, now: datetime) -> None:
+    await requests.store(tx, decided.request)
+    await emit_all(tx, decided.events, now)

@@ -1,0 +1,72 @@
+"""What arrives on Kafka: accounts into the projection, replies into the state machine, the fate of mails."""
+
+from chassis.clock import Clock
+from chassis.consumer import Handlers, Received
+from chassis.database import Connection
+from dsr import case, orchestration
+from dsr.domain import addresses
+from dsr.personal import EMAIL, SYSTEM, owner_of_account
+from dsr.queries import accounts, requests, tasks
+from dsr.settings import Desk
+from privacy_contracts.accounts import AccountDeleted, AccountStated
+from privacy_contracts.notices import NoticeFailed, NoticeSent
+from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained
+from privacy_contracts.topology import read_by
+
+
+def build(desk: Desk, clock: Clock) -> Handlers:
+    """Every handler of the service."""
+    handlers = Handlers(read_by(SYSTEM), projected_tables=("dsr.accounts",))
+
+    @handlers.projection(AccountStated)
+    async def account_stated(received: Received[AccountStated], tx: Connection) -> None:
+        await project(tx, desk, received.event)
+
+    @handlers.projection(AccountDeleted)
+    async def account_deleted(received: Received[AccountDeleted], tx: Connection) -> None:
+        await orchestration.bury(tx, desk, received.event.id, received.event.deleted_at)
+
+    @handlers.reaction(ReplyDone, ReplyRetained, ReplyNotFound, ReplyFailed)
+    async def replied(received: Received[Reply], tx: Connection) -> None:
+        reply, system, now = received.event, received.topic.removeprefix("replies."), clock.now()
+        effect = await orchestration.answered(tx, desk, system, reply, now)
+        await tasks.record_reply(
+            tx,
+            source=received.source,
+            event_id=received.id,
+            request_id=reply.request,
+            system=system,
+            outcome=reply.type.removeprefix("reply."),
+            effect=effect,
+            answered_by=reply.answered_by,
+            answered_at=reply.answered_at,
+            recorded_at=now,
+        )
+
+    @handlers.reaction(NoticeSent, NoticeFailed)
+    async def notice_ended(received: Received[NoticeSent | NoticeFailed], tx: Connection) -> None:
+        notice = received.event
+        if notice.request is None or await requests.lock(tx, notice.request) is None:
+            return
+        if notice.template == "completion":
+            await case.forget_final_address(tx, desk, notice.request)
+        else:
+            await case.forget_typed_address(tx, desk, notice.request)
+
+    return handlers
+
+
+async def project(tx: Connection, desk: Desk, stated: AccountStated) -> None:
+    """Hold the newest state of an account, unless it was deleted: no later state brings it back."""
+    await accounts.lock(tx, stated.id)
+    if await accounts.is_deleted(tx, stated.id) or await accounts.version(tx, stated.id) >= stated.version:
+        return
+    email = stated.email.get_secret_value()
+    await accounts.put(
+        tx,
+        stated.id,
+        stated.version,
+        await desk.sealing.seal(tx, owner_of_account(stated.id), email, EMAIL),
+        desk.sealing.fingerprint(case.ADDRESS, addresses.normalised(email)),
+        stated.registered_at,
+    )

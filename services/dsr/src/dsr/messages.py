@@ -1,0 +1,105 @@
+"""What the notifier may send about a request: to whom, and with which link. Asked for at the moment of sending.
+
+Each answer mints a further secret, so that a repeated mail does not kill the first link. None means that there is
+nothing to send (any more).
+"""
+
+import secrets
+from datetime import date, datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from chassis.database import Connection
+from dsr.case import forget_typed_address
+from dsr.domain import requests as decide
+from dsr.domain import verification
+from dsr.domain.requests import Request
+from dsr.personal import Access, account_address, answers, final_address, typed_address
+from dsr.queries import accounts, links, requests
+from dsr.settings import Desk
+
+Template = Literal["verification", "unknown_address", "completion"]
+
+
+class Kept(BaseModel):
+    """One thing that one system keeps, under which law, and until when."""
+
+    system: str
+    category: str
+    legal_basis: str
+    until: date
+
+
+class Message(BaseModel):
+    """A mail to be written. `link` opens the request; `kept` and `systems` are for the last mail only."""
+
+    template: Template
+    to: str
+    account: str | None = None
+    link: str | None = None
+    systems: list[str] = []
+    kept: list[Kept] = []
+
+
+async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, now: datetime) -> Message | None:
+    """The mail that answers a receipt: a link for an account's known address, an honest word for any other."""
+    request = await requests.lock(tx, request_id)
+    if request is None or not decide.has_reader(request):
+        return None
+    if request.account is None:
+        request = await _bound(tx, desk, request, now)
+        if request is None:
+            return None
+    if request.account is None:
+        to = await typed_address(tx, desk.sealing, request_id, access, now)
+        return Message(template="unknown_address", to=to) if to else None
+    to = await account_address(tx, desk.sealing, request.account, access, now)
+    if to is None:
+        return None
+    return Message(template="verification", to=to, account=request.account, link=await _mint(tx, desk, request_id, now))
+
+
+async def last(tx: Connection, desk: Desk, request_id: UUID, access: Access, now: datetime) -> Message | None:
+    """The mail that says what was deleted and what is kept (11 CCR 7022(e), (f))."""
+    request = await requests.lock(tx, request_id)
+    if request is None or request.status != "closed":
+        return None
+    to = await final_address(tx, desk.sealing, request, access, now)
+    if to is None:
+        return None
+    answered = await answers(tx, request, access, now)
+    return Message(
+        template="completion",
+        to=to,
+        account=request.account,
+        link=await _mint(tx, desk, request_id, now),
+        systems=[task.system for task in answered],
+        kept=[Kept(system=task.system, **item.model_dump()) for task in answered for item in task.items],
+    )
+
+
+async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) -> Request | None:
+    """The request, bound to the account whose known address was typed, if there is one. None when enough was sent."""
+    fingerprint = await requests.fingerprint(tx, request.id)
+    if fingerprint is None:
+        return None
+    written = await links.requests_written_about(tx, fingerprint, now)
+    if not await links.was_written_about(tx, fingerprint, request.id):
+        if not verification.may_write(written):
+            return None
+        await links.count_message(tx, fingerprint, request.id, now)
+    account = await accounts.by_fingerprint(tx, fingerprint)
+    if account is None:
+        return request
+    bound = decide.bind(request, account)
+    await requests.store(tx, bound)
+    await forget_typed_address(tx, desk, request.id)
+    return bound
+
+
+async def _mint(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> str:
+    secret = secrets.token_urlsafe(32)
+    await links.insert(tx, request_id, verification.hashed(secret), now)
+    return f"{desk.public_url}/r/{request_id}/{secret}"

@@ -1,0 +1,131 @@
+"""The request rows: insert, lock, store a decision, and the sealed addresses that stand on them for a while."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Record
+
+from chassis.database import Connection
+from dsr.domain.requests import Request
+
+_COLUMNS = (
+    "id, type, channel, status, account, received_at, due_at, verified_at, confirmed_at, irrevocable_at, started_at,"
+    " closed_at, outcome"
+)
+
+
+async def insert(tx: Connection, request: Request, typed_address: bytes, fingerprint: bytes) -> None:
+    """Store a request as received; the typed address is sealed."""
+    await tx.execute(
+        "INSERT INTO dsr.requests (id, type, channel, status, received_at, due_at, typed_address, fingerprint)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        request.id,
+        request.type,
+        request.channel,
+        request.status,
+        request.received_at,
+        request.due_at,
+        typed_address,
+        fingerprint,
+    )
+
+
+async def get(tx: Connection, request_id: UUID) -> Request | None:
+    """A request as it stands."""
+    return _request(await tx.fetchrow(f"SELECT {_COLUMNS} FROM dsr.requests WHERE id = $1", request_id))  # noqa: S608 - constants
+
+
+async def lock(tx: Connection, request_id: UUID) -> Request | None:
+    """A request, held until the transaction ends. First of all locks, so that none wait in a circle."""
+    return _request(await tx.fetchrow(f"SELECT {_COLUMNS} FROM dsr.requests WHERE id = $1 FOR UPDATE", request_id))  # noqa: S608 - constants
+
+
+async def store(tx: Connection, request: Request) -> None:
+    """Write what a decision changed."""
+    await tx.execute(
+        "UPDATE dsr.requests SET status = $2, account = $3, verified_at = $4, confirmed_at = $5, irrevocable_at = $6,"
+        " started_at = $7, closed_at = $8, outcome = $9 WHERE id = $1",
+        request.id,
+        request.status,
+        request.account,
+        request.verified_at,
+        request.confirmed_at,
+        request.irrevocable_at,
+        request.started_at,
+        request.closed_at,
+        request.outcome,
+    )
+
+
+async def fingerprint(tx: Connection, request_id: UUID) -> bytes | None:
+    """The keyed hash of the typed address, while it is held."""
+    found: bytes | None = await tx.fetchval("SELECT fingerprint FROM dsr.requests WHERE id = $1", request_id)
+    return found
+
+
+async def sealed_typed_address(tx: Connection, request_id: UUID) -> bytes | None:
+    """The sealed address as it was typed, while it is held."""
+    sealed: bytes | None = await tx.fetchval("SELECT typed_address FROM dsr.requests WHERE id = $1", request_id)
+    return sealed
+
+
+async def clear_typed_address(tx: Connection, request_id: UUID) -> bool:
+    """Forget the typed address and its hash. Returns whether there was one."""
+    return bool(
+        await tx.fetchval(
+            "UPDATE dsr.requests SET typed_address = NULL, fingerprint = NULL"
+            " WHERE id = $1 AND typed_address IS NOT NULL RETURNING true",
+            request_id,
+        )
+    )
+
+
+async def set_final_address(tx: Connection, request_id: UUID, sealed: bytes) -> None:
+    """Hold, sealed, where the last mail goes."""
+    await tx.execute("UPDATE dsr.requests SET final_address = $2 WHERE id = $1", request_id, sealed)
+
+
+async def sealed_final_address(tx: Connection, request_id: UUID) -> bytes | None:
+    """The sealed address of the last mail, while it is held."""
+    sealed: bytes | None = await tx.fetchval("SELECT final_address FROM dsr.requests WHERE id = $1", request_id)
+    return sealed
+
+
+async def clear_final_address(tx: Connection, request_id: UUID) -> bool:
+    """Forget where the last mail goes. Returns whether it was held."""
+    return bool(
+        await tx.fetchval(
+            "UPDATE dsr.requests SET final_address = NULL WHERE id = $1 AND final_address IS NOT NULL RETURNING true",
+            request_id,
+        )
+    )
+
+
+async def freeze_systems(tx: Connection, request_id: UUID, systems: dict[str, Any]) -> None:
+    """Store the list of systems of this moment."""
+    await tx.execute("UPDATE dsr.requests SET systems = $2 WHERE id = $1", request_id, systems)
+
+
+async def frozen_systems(tx: Connection, request_id: UUID) -> dict[str, Any]:
+    """The list of systems as it was at verification."""
+    systems: dict[str, Any] = await tx.fetchval("SELECT systems FROM dsr.requests WHERE id = $1", request_id)
+    return systems
+
+
+async def count_open(tx: Connection) -> float:
+    """Requests without their answer."""
+    return float(await tx.fetchval("SELECT count(*) FROM dsr.requests WHERE status NOT IN ('closed', 'withdrawn')"))
+
+
+async def count_overdue(tx: Connection, now: datetime) -> float:
+    """Requests without their answer after the due date."""
+    return float(
+        await tx.fetchval(
+            "SELECT count(*) FROM dsr.requests WHERE status NOT IN ('closed', 'withdrawn') AND due_at < $1", now
+        )
+    )
+
+
+def _request(row: Record | None) -> Request | None:
+    return Request(**row) if row else None
