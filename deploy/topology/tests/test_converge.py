@@ -30,11 +30,6 @@ def prefix(running: Servers, client: AdminClient) -> Iterator[str]:
     converge(client, name, passwords=running.kafka.users)
     yield name
     servers.remove_topics(running, name)
-    leave_nothing(client, name)
-
-
-def leave_nothing(client: AdminClient, prefix: str) -> None:
-    apply(client, differences(client, {}, frozenset(), prefix), replication=1)
 
 
 def produce(running: Servers, principal: str, topic: str, key: bytes = b"k", value: bytes = b"{}") -> KafkaError | None:

@@ -107,8 +107,9 @@ def converge(servers: Servers, prefix: str, *, compaction_lag_ms: int = DAY_MS) 
 
 
 def remove_topics(servers: Servers, prefix: str) -> None:
-    """Delete the topics of a deployment, once it is stopped."""
+    """Delete the topics, and the rights, of a deployment, once it is stopped."""
     client = admin(servers)
+    topology.apply(client, topology.differences(client, {}, frozenset(), prefix), replication=1)
     names = [name for name in client.list_topics(timeout=10.0).topics if name.startswith(prefix)]
     for future in client.delete_topics(names).values() if names else ():
         future.result()

@@ -1,0 +1,301 @@
+"""A whole deployment in one folder: servers, sink, issuer, services, company.
+
+Invariant: what should run is written in `wanted/`, what runs in `pids/`; whoever changes either holds the lock. So a
+second caller, or a run after a crash, continues where the first one stopped.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local_stack import LocalStackError, databases, servers, state, supervisor
+from local_stack.environment import Deployment, command, database_url, environment, url
+from local_stack.layout import MIGRATED, PROCESSES
+from local_stack.ports import claim
+from local_stack.processes import alive, kill, read_pidfile, send, spawn, stop
+
+Overrides = Mapping[str, Mapping[str, str]]
+SUPERVISOR = "supervisor"
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+class Stack:
+    """A deployment. Nothing runs until `up`, or `prepare` and `start`.
+
+    Args:
+        directory: where all of it is kept; make it absolute to share it between processes.
+        prefix: of topics, groups and transactional ids.
+        suffix: of database names, so that several deployments share one Postgres.
+        servers_directory: whose servers to use; `directory/servers` when None. Shared ones are left running.
+        base_port: the first of the ports; None takes free ones.
+        env: settings beside the usual ones, by process name.
+        say: told a line of progress now and then.
+
+    """
+
+    def __init__(  # each is one dimension in which tests differ
+        self,
+        directory: Path,
+        *,
+        prefix: str = "privacy.",
+        suffix: str = "",
+        servers_directory: Path | None = None,
+        base_port: int | None = None,
+        env: Overrides | None = None,
+        say: Callable[[str], None] = _silent,
+    ) -> None:
+        self.directory = directory.resolve()
+        self._own_servers = servers_directory is None
+        self._servers_directory = servers_directory or self.directory / "servers"
+        self._prefix, self._suffix, self._base_port = prefix, suffix, base_port
+        self.overrides: dict[str, dict[str, str]] = {name: dict(given) for name, given in (env or {}).items()}
+        self._say = say
+        self._deployment: Deployment | None = None
+
+    @property
+    def deployment(self) -> Deployment:
+        """The running servers, ports and secrets; starts the servers when they do not run."""
+        if self._deployment is None:
+            running = servers.start(self._servers_directory)
+            with servers.locked(self.directory):
+                state.master_keys(self.directory)
+                secrets = state.client_secrets(self.directory)
+                runs = any(self.pid(name) for name in (SUPERVISOR, *PROCESSES))
+                ports = state.choose_ports(self.directory, self._base_port, keep=runs)
+            self._deployment = Deployment(self.directory, self._prefix, self._suffix, ports, secrets, running)
+        return self._deployment
+
+    # Names and addresses
+
+    def url(self, name: str) -> str:
+        """Return the address of a process, without a trailing slash."""
+        return url(self.deployment, name)
+
+    def database_url(self, service: str, *, owner: bool = False) -> str:
+        """Return the address of a service's database as its runtime role, or as its owner."""
+        return database_url(self.deployment, service, owner=owner)
+
+    def env(self, name: str) -> dict[str, str]:
+        """Return the environment with which a process is started."""
+        return {**environment(self.deployment, name), **self.overrides.get(name, {})}
+
+    def pid(self, name: str) -> int | None:
+        """Return the pid of a process, None when it does not run."""
+        identity = read_pidfile(self._pidfile(name))
+        return identity.pid if identity is not None and alive(identity) else None
+
+    def log(self, name: str) -> Path:
+        """Return where a process writes its log."""
+        return self.directory / "logs" / f"{name}.log"
+
+    def token(self, client: str, audience: str) -> str:
+        """Ask the issuer for a token of a client for a service."""
+        form = {"grant_type": "client_credentials", "audience": audience}
+        auth = (client, self.deployment.secrets[client])
+        answer = httpx.post(f"{self.url('issuer')}/token", data=form, auth=auth).raise_for_status()
+        return str(answer.json()["access_token"])
+
+    # Life
+
+    def up(self, names: Iterable[str] = tuple(PROCESSES), *, seconds: float = 90.0, supervised: bool = True) -> None:
+        """Prepare, start, and wait until all of it is ready.
+
+        Raises:
+            LocalStackError: something did not start; the message names it and holds the end of its log.
+
+        """
+        self.prepare()
+        names = list(names)
+        self.start(*names)
+        if supervised:
+            self.supervise()
+        self.wait(*names, seconds=seconds)
+
+    def prepare(self) -> None:
+        """Start the servers; make topics, rights, databases and tables. Running it again is harmless."""
+        began = time.monotonic()
+        deployment = self.deployment
+        self._say(f"Postgres and Kafka answer ({time.monotonic() - began:.1f} s)")
+        servers.converge(deployment.servers, deployment.prefix)
+        self._say("topics, rights and users are as topics.toml says")
+        asyncio.run(self._create_databases())
+        self.migrate()
+        self._say(f"{len(MIGRATED)} databases are migrated")
+
+    async def _create_databases(self) -> None:
+        superuser = self.deployment.servers.postgres.url
+        for service in MIGRATED:
+            await databases.create_database(superuser, service, f"{service}{self._suffix}")
+
+    def migrate(self) -> None:
+        """Run every service's migrations, side by side.
+
+        Raises:
+            LocalStackError: one failed; the message holds the end of what it said.
+
+        """
+        running = {}
+        for service in MIGRATED:
+            given = {**self.env(service), "OWNER_DATABASE_URL": self.database_url(service, owner=True)}
+            log = self.log(f"{service}-migrate")
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("wb") as output:
+                running[service] = subprocess.Popen(
+                    [sys.executable, "-m", service, "migrate"], env=given, stdout=output, stderr=output
+                )
+        failed = [service for service, process in running.items() if process.wait()]
+        if failed:
+            raise LocalStackError(f"{failed[0]} could not migrate:\n{self.tail(f'{failed[0]}-migrate')}")
+
+    def start(self, *names: str, once: Mapping[str, str] | None = None) -> None:
+        """Start processes that do not run. `once` is environment for this start alone, not for one by the supervisor.
+
+        Raises:
+            LocalStackError: a port is in use by another program.
+
+        """
+        deployment = self.deployment
+        with servers.locked(self.directory):
+            self._wanted("").mkdir(exist_ok=True)
+            supervisor.write_plan(self.directory, self.plan())
+            for name in names:
+                self._wanted(name).touch()
+                self._spawn(deployment, name, once or {})
+
+    def revive(self, name: str) -> None:
+        """Start a process if it is still wanted: what the supervisor does, against a caller who stops it meanwhile."""
+        deployment = self.deployment
+        with servers.locked(self.directory):
+            if self._wanted(name).exists():
+                self._spawn(deployment, name, {})
+
+    def _spawn(self, deployment: Deployment, name: str, once: Mapping[str, str]) -> None:
+        if self.pid(name) is not None:
+            return
+        for port in (name, "smtp") if name == "sink" else (name,):
+            claim(port, deployment.ports[port], state.variable(port))
+        given = {**self.env(name), **once}
+        spawn(command(deployment, name), env=given, log=self.log(name), pidfile=self._pidfile(name))
+
+    def wait(self, *names: str, seconds: float = 60.0) -> None:
+        """Wait until processes are ready.
+
+        Raises:
+            LocalStackError: one is not ready in time; the message says what it lacks and how its log ends.
+
+        """
+        began = time.monotonic()
+        waiting = list(names)
+        while waiting:
+            for name in list(waiting):
+                lacking = self.lacking(name)
+                if lacking is None:
+                    waiting.remove(name)
+                    self._say(f"{name}: {PROCESSES[name].about} ({time.monotonic() - began:.1f} s)")
+                elif time.monotonic() - began > seconds:
+                    raise LocalStackError(f"{name} is not ready: {lacking}\n{self.tail(name)}")
+            time.sleep(0.1)
+
+    def lacking(self, name: str) -> str | None:
+        """Return what keeps a process from being ready, None when nothing does."""
+        if self.pid(name) is None:
+            return "it does not run"
+        if not PROCESSES[name].http:
+            return None
+        try:
+            answer = httpx.get(f"{self.url(name)}/readyz", timeout=2.0)
+        except httpx.HTTPError:
+            return "it does not answer yet"
+        return None if answer.status_code == 200 else answer.text[:500]
+
+    def stop(self, *names: str) -> None:
+        """Stop processes and leave them stopped."""
+        for name in names:
+            with servers.locked(self.directory):
+                self._wanted(name).unlink(missing_ok=True)
+                identity = read_pidfile(self._pidfile(name))
+            stop(identity)
+
+    def kill(self, name: str) -> None:
+        """Kill a process with SIGKILL; the supervisor, if one runs, starts it again."""
+        kill(read_pidfile(self._pidfile(name)))
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a process, like SIGSTOP and SIGCONT."""
+        identity = read_pidfile(self._pidfile(name))
+        if identity is not None:
+            send(identity, number)
+
+    def restart(self, name: str, once: Mapping[str, str] | None = None) -> None:
+        """Stop a process and start it with the overrides as they are now."""
+        self.stop(name)
+        self.start(name, once=once)
+
+    def supervise(self) -> None:
+        """Start the supervisor, a process that starts again what died, unless one runs."""
+        with servers.locked(self.directory):
+            if self.pid(SUPERVISOR) is None:
+                line = [sys.executable, "-m", "local_stack.supervisor", str(self.directory)]
+                spawn(line, env=state.inherited(), log=self.log(SUPERVISOR), pidfile=self._pidfile(SUPERVISOR))
+
+    def down(self) -> None:
+        """Stop everything, the servers too if they are this stack's own. All that is kept stays."""
+        stop(read_pidfile(self._pidfile(SUPERVISOR)))
+        for name in reversed(PROCESSES):
+            self.stop(name)
+        if self._own_servers:
+            servers.halt(self._servers_directory)
+        self._deployment = None
+
+    def reset(self) -> None:
+        """Stop everything and remove what was kept: the folder, and on shared servers topics and databases."""
+        if not self.directory.exists():
+            return
+        if not self._own_servers:
+            deployment = self.deployment
+            self.down()
+            servers.remove_topics(deployment.servers, self._prefix)
+            asyncio.run(self._drop_databases(deployment.servers.postgres.url))
+        else:
+            self.down()
+        shutil.rmtree(self.directory)
+
+    async def _drop_databases(self, superuser: str) -> None:
+        for service in MIGRATED:
+            await databases.drop_database(superuser, f"{service}{self._suffix}")
+
+    # Files
+
+    def tail(self, name: str, lines: int = 15) -> str:
+        """Return the end of a process's log."""
+        with contextlib.suppress(FileNotFoundError):
+            return "\n".join(self.log(name).read_text("utf-8", "replace").splitlines()[-lines:])
+        return ""
+
+    def plan(self) -> dict[str, Any]:
+        """Return what makes this stack again in another process."""
+        shared = None if self._own_servers else str(self._servers_directory.resolve())
+        own = {"prefix": self._prefix, "suffix": self._suffix, "base_port": self._base_port, "env": self.overrides}
+        return {"servers_directory": shared, **own}
+
+    def wanted(self) -> list[str]:
+        """Return the processes that should run, in the order of their start."""
+        return [name for name in PROCESSES if self._wanted(name).exists()]
+
+    def _pidfile(self, name: str) -> Path:
+        return self.directory / "pids" / name
+
+    def _wanted(self, name: str) -> Path:
+        return self.directory / "wanted" / name
