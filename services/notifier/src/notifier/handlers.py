@@ -1,0 +1,101 @@
+"""The Kafka edge: accounts, policy and requests in; one handler reads as one sentence."""
+
+from datetime import datetime
+
+from uuid_utils.compat import uuid7
+
+from chassis.app import Runtime
+from chassis.consumer import Handlers, Received
+from chassis.database import Connection
+from chassis.outbox import emit
+from chassis.sealing import Sealing
+from notifier import domain, endings, mailings, queries, sending
+from notifier.addressing import seal_address
+from notifier.settings import Settings
+from privacy_contracts.accounts import AccountDeleted, AccountStated
+from privacy_contracts.policy import PolicyRevised
+from privacy_contracts.requests import DeletionRequested, RequestClosed, RequestReceived
+from privacy_contracts.topology import read_by
+
+
+def handlers(runtime: Runtime[Settings]) -> Handlers:
+    """What the notifier does about each event."""
+    edge = Handlers(read_by("notifier"), projected_tables=("notifier.accounts",))
+    _about_accounts(edge, runtime)
+    _about_policy_and_requests(edge, runtime)
+    return edge
+
+
+def _about_accounts(edge: Handlers, runtime: Runtime[Settings]) -> None:
+    sealing, now = runtime.sealing, runtime.clock.now
+
+    @edge.projection(AccountStated)
+    async def account_stated(received: Received[AccountStated], tx: Connection) -> None:
+        await _project(tx, sealing, received.event)
+
+    @edge.reaction(AccountStated)
+    async def account_known(received: Received[AccountStated], tx: Connection) -> None:
+        await mailings.enrol_late(tx, received.event.id)
+
+    @edge.projection(AccountDeleted)
+    async def account_deleted(received: Received[AccountDeleted], tx: Connection) -> None:
+        await _erase(tx, sealing, received.event.id, received.event.deleted_at)
+
+    @edge.reaction(AccountDeleted)
+    async def account_gone(received: Received[AccountDeleted], tx: Connection) -> None:
+        await _cancel(tx, received.event.id, now())
+
+
+def _about_policy_and_requests(edge: Handlers, runtime: Runtime[Settings]) -> None:
+    sealing, now = runtime.sealing, runtime.clock.now
+
+    @edge.reaction(PolicyRevised)
+    async def policy_revised(received: Received[PolicyRevised], tx: Connection) -> None:
+        await mailings.revised(tx, received.event, now())
+
+    @edge.reaction(RequestReceived)
+    async def request_received(received: Received[RequestReceived], tx: Connection) -> None:
+        await _notify(tx, "verification", received.event)
+
+    @edge.reaction(RequestClosed)
+    async def request_closed(received: Received[RequestClosed], tx: Connection) -> None:
+        if domain.needs_completion(received.event):
+            await _notify(tx, "completion", received.event)
+
+    @edge.reaction(DeletionRequested)
+    async def deletion_requested(received: Received[DeletionRequested], tx: Connection) -> None:
+        if domain.named(received.event):
+            await _delete(tx, sealing, received.event, now())
+
+
+async def _project(tx: Connection, sealing: Sealing, stated: AccountStated) -> None:
+    await queries.lock_accounts(tx, still=False)
+    if await queries.supersedes(tx, stated.id, stated.version):
+        sealed = await seal_address(tx, sealing, stated.id, stated.email.get_secret_value())
+        await queries.put_account(tx, stated.id, stated.version, sealed, stated.registered_at)
+
+
+async def _erase(tx: Connection, sealing: Sealing, account: str, at: datetime) -> None:
+    """Row, addresses and key go; a tombstone stays, so that no later state brings the account back."""
+    if await queries.bury(tx, account, at):
+        await sealing.erase(tx, f"account/{account}")
+
+
+async def _cancel(tx: Connection, account: str, now: datetime) -> None:
+    """End what has not left yet. A mail on its way ends by its own answer, so that the ledger stays true."""
+    due = await queries.lock_due(tx, account=account)
+    await endings.failed(tx, [each.notice for each in due if not each.attempted], "account_deleted", now)
+
+
+async def _delete(tx: Connection, sealing: Sealing, asked: DeletionRequested, now: datetime) -> None:
+    await queries.lock_accounts(tx, still=True)
+    await _erase(tx, sealing, asked.account, now)
+    await _cancel(tx, asked.account, now)
+    records = await queries.buried_records(tx, asked.account)
+    await emit(tx, domain.answer(asked, records, now), now)
+
+
+async def _notify(tx: Connection, asked: domain.Asked, event: RequestReceived | RequestClosed) -> None:
+    notice = uuid7()
+    if await queries.put_request_notice(tx, notice, asked, event.request, event.account):
+        await sending.put(tx, asked, [notice], event.request)

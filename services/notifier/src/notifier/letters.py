@@ -1,0 +1,127 @@
+"""What a mail says: templates in files, as text and as HTML, and the message around them.
+
+Nothing in a mail is loaded from elsewhere, and nothing in it tells anybody that it was opened. Values are escaped in
+HTML; a header can hold one line only (the message refuses others).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime
+from textwrap import TextWrapper
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from chassis.settings import Company
+from notifier.queries import Revision
+
+WIDTH = 72
+
+LAWS = {
+    "us.irc.6001": "Internal Revenue Code §6001 (records for taxes)",
+    "us.ca.11ccr7101": "California Code of Regulations, title 11, §7101 (records of privacy requests)",
+    "us.ca.civ1798.105d8": "California Civil Code §1798.105(d)(8) (a legal duty to keep it)",
+}
+"""Legal bases in words; one that is not here is shown by its code."""
+
+CATEGORIES = {
+    "contact": "contact details",
+    "identity": "name and identity",
+    "orders": "orders",
+    "invoices": "invoices",
+    "marketing": "marketing data",
+    "choices": "privacy choices",
+    "requests": "the record of this request",
+    "notices": "records of notices",
+}
+"""Categories in words; one that is not here is shown by its code."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A mail's subject and its two bodies."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class Letters:
+    """The templates, with the company's own facts filled in."""
+
+    def __init__(self, company: Company) -> None:
+        self._company = company
+        self._written: dict[tuple[int, ...], Letter] = {}
+        self._zone = ZoneInfo(company.time_zone)
+        self._templates = Environment(
+            loader=PackageLoader("notifier"),
+            autoescape=select_autoescape(["html"]),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        self._templates.globals["company"] = company
+        self._templates.filters |= {
+            "day": self._day,
+            "law": lambda code: LAWS.get(code, code),
+            "category": lambda code: CATEGORIES.get(code, code),
+            "system": lambda name: name.replace("-", " "),
+            "wrap": _wrap,
+            "paragraphs": _paragraphs,
+        }
+
+    def write(self, template: str, values: Mapping[str, Any]) -> Letter:
+        """Fill in a template. Its text begins with the line `Subject: ...`."""
+        head, _, text = self._templates.get_template(f"{template}.txt").render(values).partition("\n")
+        subject = head.removeprefix("Subject:").strip()
+        html = self._templates.get_template(f"{template}.html").render(values, subject=subject)
+        return Letter(subject, text.strip() + "\n", html)
+
+    def revised(self, revisions: Sequence[Revision]) -> Letter:
+        """The mail about one or more versions, oldest first; the same for every account, so it is written once."""
+        key = tuple(each.version for each in revisions)
+        if key not in self._written:
+            self._written[key] = self.write("policy_revised", {"revisions": revisions, "latest": revisions[-1]})
+        return self._written[key]
+
+    def _day(self, when: date) -> str:
+        """`23 November 2026`; a moment is told as the day it falls on where the company is."""
+        day = when.astimezone(self._zone) if isinstance(when, datetime) else when
+        return f"{day.day} {day:%B %Y}"
+
+
+def message(company: Company, letter: Letter, to: str, message_id: str, now: datetime) -> bytes:
+    """The mail as it is handed over. Raises `ValueError` when a header would hold more than one line.
+
+    `Auto-Submitted` asks other machines not to answer (RFC 3834 5).
+    """
+    mail = EmailMessage(policy=SMTP if to.isascii() else SMTPUTF8)
+    mail["From"] = Address(company.name, addr_spec=company.sender)
+    mail["To"] = to
+    mail["Reply-To"] = company.privacy_mailbox
+    mail["Subject"] = letter.subject
+    mail["Date"] = format_datetime(now)
+    mail["Message-ID"] = message_id
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(letter.text)
+    mail.add_alternative(letter.html, subtype="html")
+    return mail.as_bytes()
+
+
+def _paragraphs(text: str) -> Sequence[str]:
+    return [" ".join(each.split()) for each in text.replace("\r\n", "\n").split("\n\n") if each.strip()]
+
+
+def _wrap(text: str, indent: int = 0) -> str:
+    """Lines of at most 72 characters; a link is never broken."""
+    margin = " " * indent
+    lines = TextWrapper(
+        WIDTH, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n\n".join(map(lines.fill, _paragraphs(text)))

@@ -1,0 +1,64 @@
+"""Revisions of the policy: the home-page notice of each, and the mailing about a material one.
+
+Every account registered before the publication is in the mailing: those in the projection when the revision arrives,
+and those whose state arrives later. One lock stands between the two, so that none falls through.
+"""
+
+from datetime import datetime
+
+from uuid_utils.compat import uuid7
+
+from chassis import jobs
+from chassis.app import Runtime
+from chassis.database import Connection
+from chassis.jobs import Effect, Job, JobKind
+from chassis.outbox import emit
+from notifier import domain, endings, peers, queries, sending
+from notifier.settings import Settings
+from privacy_contracts.policy import PolicyRevised
+
+KIND = "revision"
+"""One job per mailing, to ask what the version says; its key is the version."""
+
+
+async def revised(tx: Connection, event: PolicyRevised, now: datetime) -> None:
+    """Record the notice on the home page; enrol every account if the change is material."""
+    await queries.lock_accounts(tx, still=True)
+    posted = domain.posted(event, uuid7(), now)
+    mailing = uuid7() if domain.needs_mail(event) else None
+    if not await queries.put_revision(tx, event, posted, mailing):
+        return
+    await emit(tx, posted, now)
+    if mailing is None:
+        return
+    accounts = await queries.accounts_before(tx, event.published_at)
+    await queries.enrol(tx, event.version, accounts, [uuid7() for _ in accounts])
+    await jobs.put(tx, KIND, str(event.version), {}, domain.PATIENCE["policy_revised"])
+    await endings.report(tx, await queries.count(tx, event.version), now)
+
+
+async def enrol_late(tx: Connection, account: str) -> None:
+    """Put an account into the mailings that it belongs to by its registration. Its state holds the accounts' lock."""
+    for version in await queries.mailings_missing(tx, account):
+        notices = await queries.enrol(tx, version, [account], [uuid7()])
+        await sending.put(tx, "policy_revised", notices)
+
+
+def kind(runtime: Runtime[Settings]) -> JobKind:
+    """The job that asks consent, once per mailing, and then lets the mails go."""
+
+    async def describe(job: Job) -> Effect:
+        text = await peers.policy_text(runtime.call, int(job.key))
+
+        async def release(tx: Connection) -> None:
+            await queries.describe_revision(tx, text.version, text.summary, text.url)
+            waiting = await queries.waiting_notices(tx, text.version)
+            await sending.put(tx, "policy_revised", [each.id for each in waiting])
+
+        return release
+
+    async def expired(job: Job, tx: Connection) -> None:
+        waiting = await queries.waiting_notices(tx, int(job.key))
+        await endings.failed(tx, waiting, "expired", runtime.clock.now())
+
+    return JobKind(describe, expired, concurrency=1)

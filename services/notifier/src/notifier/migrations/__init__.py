@@ -1,0 +1,1 @@
+"""Numbered SQL, run by `migrate`."""

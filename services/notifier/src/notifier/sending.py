@@ -1,0 +1,135 @@
+"""One mail, from its row in the ledger to the mail server's answer.
+
+Before DATA, the attempt and the record of the disclosure are committed; after the server's answer, the result. What
+happens between the two is the one thing that cannot be known after a crash: such a mail goes out again, with the same
+Message-ID, and `repeats` counts it. A refusal before DATA is no attempt, for nothing was handed over.
+"""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from chassis import jobs
+from chassis.app import Runtime
+from chassis.crash import point
+from chassis.database import Connection, transaction
+from chassis.jobs import Effect, Job, JobKind, Retry
+from chassis.outbox import emit
+from notifier import domain, endings, queries
+from notifier.addressing import Mail, Undeliverable, about_policy, about_request
+from notifier.domain import Asked, Verdict
+from notifier.letters import Letters, message
+from notifier.settings import Settings
+from notifier.smtp import Connections, Line, Lost, Refused
+
+KIND = "notice"
+"""One job per mail; its key is the notice."""
+
+ADDRESS_KEPT = ("verification", "policy_revised")
+"""Templates whose address belongs to a living account; its fingerprint is the proof of where the mail went."""
+
+
+async def put(tx: Connection, asked: Asked, notices: list[UUID], request: UUID | None = None) -> None:
+    """Have these notices sent."""
+    payload = {"asked": asked, "request": str(request) if request else None}
+    await jobs.put_many(tx, KIND, [str(each) for each in notices], payload, domain.PATIENCE[asked])
+
+
+def kind(runtime: Runtime[Settings], letters: Letters, lines: Connections, concurrency: int) -> JobKind:
+    """The job that sends a mail, so many at a time."""
+
+    async def send(job: Job) -> Effect:
+        return await _send(runtime, letters, lines, job)
+
+    async def expired(job: Job, tx: Connection) -> None:
+        notice = await queries.lock_notice(tx, UUID(job.key))
+        if notice is not None:
+            status = await queries.last_refusal(tx, notice.id)
+            await endings.failed(tx, [notice], "expired", runtime.clock.now(), smtp_status=status)
+
+    return JobKind(send, expired, concurrency)
+
+
+async def _send(runtime: Runtime[Settings], letters: Letters, lines: Connections, job: Job) -> Effect:
+    """A line comes first: while there is no mail server, no address is opened and no link is minted."""
+    notice = UUID(job.key)
+    try:
+        async with lines.lend() as line:
+            mail = await _prepared(runtime, letters, job)
+            if mail is None:
+                return _nothing
+            if isinstance(mail, Undeliverable):
+                return _failed(runtime, notice, mail.reason)
+            return await _hand_over(runtime, line, mail)
+    except Lost:
+        raise Retry(reason="smtp_lost") from None
+    except Refused as refused:
+        if domain.verdict(refused.step, refused.code) is Verdict.REJECTED:
+            return _failed(runtime, notice, "rejected", refused)
+        async with transaction(runtime.pool) as tx:
+            await queries.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
+        raise Retry(reason=f"smtp_{refused.step}_{refused.code}") from None
+
+
+async def _prepared(runtime: Runtime[Settings], letters: Letters, job: Job) -> Mail | Undeliverable | None:
+    notice, asked = UUID(job.key), job.payload["asked"]
+    if asked == "policy_revised":
+        return await about_policy(runtime, letters, notice)
+    return await about_request(runtime, letters, notice, asked, UUID(job.payload["request"]))
+
+
+async def _hand_over(runtime: Runtime[Settings], line: Line, mail: Mail) -> Effect:
+    """Envelope, the record, DATA. Raises `Refused`, or `Lost` when there was no answer."""
+    company, notice = runtime.company, mail.notice
+    identifier = domain.message_id(notice.id, company.sender)
+    content = message(company, mail.letter, mail.to, identifier, runtime.clock.now())
+    await line.envelope(company.sender, mail.to)
+    repeats = await _started(runtime, mail)
+    if isinstance(repeats, Undeliverable):
+        return _failed(runtime, notice.id, repeats.reason)
+    if repeats is None:
+        return _nothing
+    point("notifier.before-data")
+    await line.data(content)
+    point("notifier.after-data")
+
+    async def accepted(tx: Connection) -> None:
+        waiting = await queries.lock_notice(tx, notice.id)
+        if waiting is not None:
+            await endings.sent(tx, waiting, repeats, runtime.clock.now())
+
+    return accepted
+
+
+async def _started(runtime: Runtime[Settings], mail: Mail) -> int | Undeliverable | None:
+    """Commit the attempt with the record of the disclosure; the repeats so far. None: it has its result meanwhile."""
+    now = runtime.clock.now()
+    async with transaction(runtime.pool) as tx:
+        notice = await queries.lock_notice(tx, mail.notice.id)
+        if notice is None:
+            return None
+        address = None
+        if notice.account and notice.template in ADDRESS_KEPT:
+            if await queries.is_buried(tx, notice.account):
+                return Undeliverable("account_deleted")
+            address = runtime.sealing.fingerprint("notices.address", mail.to.lower())
+        repeats = await queries.start_attempt(tx, notice.id, address)
+        await emit(tx, domain.disclosed(notice, uuid7(), now), now)
+    return repeats
+
+
+def _failed(runtime: Runtime[Settings], notice: UUID, reason: str, refused: Refused | None = None) -> Effect:
+    async def effect(tx: Connection) -> None:
+        waiting = await queries.lock_notice(tx, notice)
+        if waiting is None:
+            return
+        if refused:
+            await queries.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
+        status = refused.code if refused else None
+        await endings.failed(tx, [waiting], reason, runtime.clock.now(), smtp_status=status)
+
+    return effect
+
+
+async def _nothing(_: Connection) -> None:
+    """The notice has its result already."""
