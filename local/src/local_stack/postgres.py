@@ -6,6 +6,7 @@ Invariant: the server runs as an unprivileged user, who alone owns its data; fsy
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -41,13 +42,15 @@ def start(directory: Path, port: int, password: str) -> Identity:
     directory.mkdir(parents=True, exist_ok=True)
     if user:
         shutil.chown(directory, user.pw_uid, user.pw_gid)
+    switch = _switch(user, directory)
     data = directory / "data"
     if not (data / "PG_VERSION").exists():
-        _init(data, password, user)
+        _init(data, password, user, switch)
     _forget_dead_postmaster(data)
     log = directory / "postgres.log"
     options = " ".join(f"-c {name}='{value}'" for name, value in {**SETTINGS, "port": str(port)}.items())
-    done = _run(user, "pg_ctl", "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "60", "start")
+    pg_ctl = str(_binaries() / "pg_ctl")
+    done = _captured([*switch, pg_ctl, "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "60", "start"])
     identity = identify(int((data / "postmaster.pid").read_text("utf-8").split()[0])) if not done.returncode else None
     if identity is None:
         raise LocalStackError(f"Postgres did not start: {done.stdout[-300:]}{_tail(log)}")
@@ -57,12 +60,10 @@ def start(directory: Path, port: int, password: str) -> Identity:
 
 def halt(identity: Identity | None) -> None:
     """Stop the server at once but cleanly (SIGINT is its fast shutdown)."""
-    import signal
-
     stop(identity, grace=20.0, first=signal.SIGINT)
 
 
-def _init(data: Path, password: str, user: pwd.struct_passwd | None) -> None:
+def _init(data: Path, password: str, user: pwd.struct_passwd | None, switch: list[str]) -> None:
     shutil.rmtree(data, ignore_errors=True)  # a folder without PG_VERSION is what an interrupted initdb leaves
     secret = data.with_name("initial-password")
     secret.unlink(missing_ok=True)
@@ -71,7 +72,8 @@ def _init(data: Path, password: str, user: pwd.struct_passwd | None) -> None:
     if user:
         shutil.chown(secret, user.pw_uid, user.pw_gid)
     options = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--auth=scram-sha-256"]
-    done = _run(user, "initdb", "-D", str(data), "-U", SUPERUSER, f"--pwfile={secret}", *options)
+    initdb = str(_binaries() / "initdb")
+    done = _captured([*switch, initdb, "-D", str(data), "-U", SUPERUSER, f"--pwfile={secret}", *options])
     secret.unlink()
     if done.returncode:
         raise LocalStackError(f"initdb failed: {done.stdout[-1000:]}")
@@ -110,19 +112,20 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
     raise LocalStackError("run as root, Postgres needs an unprivileged user: create one named `postgres`")
 
 
-def _run(user: pwd.struct_passwd | None, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command: Sequence[str] = [str(_binaries() / program), *arguments]
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+def _switch(user: pwd.struct_passwd | None, directory: Path) -> list[str]:
+    """Return what to put before a command so that it runs as the user, who owns the folder."""
     if user is None:
-        return _captured(command, environment)
+        return []
     switch = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    if _captured([*switch, command[0], "--version"], environment).returncode:
-        # The checkout is in a folder that this user may not enter, like root's home: grant reading, nothing else.
+    probe = ["sh", "-c", '"$0" --version && test -w "$1"', str(_binaries() / "postgres"), str(directory)]
+    if _captured([*switch, *probe]).returncode:
+        # Something above is closed to this user, like root's home: grant the way in, nothing else.
         switch += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    return _captured([*switch, *command], environment)
+    return switch
 
 
-def _captured(command: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _captured(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
     return subprocess.run(
         command, cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
