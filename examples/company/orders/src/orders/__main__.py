@@ -1,0 +1,129 @@
+"""The company's order system itself: `python -m orders` serves, `python -m orders migrate` makes its tables.
+
+Its HTTP side is for the shop's inner network: it takes orders, and says whether it is ready.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import uvicorn
+from jsonschema import Draft202012Validator
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from orders.privacy import Pool, consume
+
+env = os.environ
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LARGEST_BODY = 16 * 1024
+ORDER = Draft202012Validator(
+    {
+        "type": "object",
+        "required": ["account", "item", "cents", "ship_to"],
+        "properties": {
+            "account": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,48}$"},
+            "item": {"type": "string", "minLength": 1, "maxLength": 200},
+            "cents": {"type": "integer", "minimum": 0, "maximum": 10**12},
+            "ship_to": {"type": "string", "minLength": 1, "maxLength": 500},
+            "invoice": {"type": "boolean"},
+        },
+    }
+)
+
+
+def problem(status: int, code: str, title: str) -> JSONResponse:
+    """An error after RFC 9457, which never repeats what was sent."""
+    told = {"type": f"urn:problem:{code}", "title": title, "status": status}
+    return JSONResponse(told, status, media_type="application/problem+json")
+
+
+async def order(request: Request) -> JSONResponse:
+    """Take an order of a customer that we know; with it an invoice, unless told otherwise. 201 {"id", "invoice"}."""
+    if int(request.headers.get("content-length", LARGEST_BODY + 1)) > LARGEST_BODY:
+        return problem(413, "too-large", "The body is too large")
+    try:
+        body = await request.json()
+    except ValueError:
+        return problem(400, "not-json", "The body is not JSON")
+    if not ORDER.is_valid(body):
+        return problem(422, "invalid", "The body is not an order")
+    number, wanted = None, body.get("invoice", env.get("INVOICE", "1") != "0")
+    async with request.app.state.pool.acquire() as tx, tx.transaction():
+        account = body["account"]
+        name = await tx.fetchval("SELECT name FROM customers WHERE account = $1 AND NOT gone FOR SHARE", account)
+        if name is None:
+            return problem(404, "not-found", "No such customer")
+        order_id = uuid4()
+        await tx.execute(
+            "INSERT INTO orders (id, account, item, cents, ship_to) VALUES ($1, $2, $3, $4, $5)",
+            *(order_id, account, body["item"], body["cents"], body["ship_to"]),
+        )
+        if wanted:
+            number = await tx.fetchval(
+                "INSERT INTO invoices (account, name, address, cents) VALUES ($1, $2, $3, $4) RETURNING number",
+                *(account, name, body["ship_to"], body["cents"]),
+            )
+    return JSONResponse({"id": str(order_id), "invoice": number}, 201)
+
+
+async def ready(request: Request) -> JSONResponse:
+    """200 when Kafka and the database answer, else 503 with what is missing."""
+    missing = [] if "kafka" in request.app.state.ready else ["kafka"]
+    try:
+        await request.app.state.pool.fetchval("SELECT 1 FROM customers LIMIT 1", timeout=2)
+    except AWAY:
+        missing.append("database")
+    return JSONResponse({"missing": missing}, 503 if missing else 200)
+
+
+async def erase_expired(pool: Pool) -> None:
+    """Once an hour, erase the invoices that no law makes us keep any longer."""
+    while True:
+        try:
+            await pool.execute("DELETE FROM invoices WHERE keep_until < current_date")
+        except AWAY as fault:
+            logging.getLogger("orders").warning("invoices wait: %s", type(fault).__name__)
+        await asyncio.sleep(3600)
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    """The pool connects when it is first needed, so that we start without the database."""
+    settings = {"search_path": "orders", "application_name": "orders"}
+    app.state.ready = set()
+    async with asyncpg.create_pool(env["DATABASE_URL"], min_size=0, server_settings=settings) as app.state.pool:
+        tasks = [asyncio.create_task(consume(app.state.pool, app.state.ready))]
+        tasks.append(asyncio.create_task(erase_expired(app.state.pool)))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def migrate() -> None:
+    """Make the tables, as the owner."""
+    connection = await asyncpg.connect(env["OWNER_DATABASE_URL"])
+    await connection.execute(Path(__file__).with_name("schema.sql").read_text("utf-8"))
+    await connection.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says much while the broker is away
+    if sys.argv[1:] == ["migrate"]:
+        asyncio.run(migrate())
+    else:
+        routes = [Route("/readyz", ready), Route("/orders", order, methods=["POST"])]
+        app = Starlette(routes=routes, lifespan=lifespan)
+        uvicorn.run(
+            app, host=env.get("HOST", "127.0.0.1"), port=int(env["PORT"]), access_log=False, log_level="warning"
+        )
