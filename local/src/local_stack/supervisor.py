@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from local_stack import LocalStackError
 from local_stack.passwords import write_private
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from local_stack.stack import Stack
 
 FIRST_PAUSE, LONGEST_PAUSE, STEADY = 0.3, 10.0, 20.0  # seconds
+
+
+class Watched(Protocol):
+    """What the supervisor asks of a stack."""
+
+    def wanted(self) -> list[str]:
+        """Return the processes that should run."""
+        ...
+
+    def pid(self, name: str) -> int | None:
+        """Return a running process's pid."""
+        ...
+
+    def revive(self, name: str) -> None:
+        """Start a process if it is still wanted."""
+        ...
 
 
 @dataclass
@@ -44,7 +60,7 @@ def read_plan(directory: Path) -> "Stack":
     return Stack(directory, servers_directory=Path(shared) if shared else None, **plan)
 
 
-def watch_once(stack: "Stack", watches: dict[str, Watch], now: float) -> list[str]:
+def watch_once(stack: Watched, watches: dict[str, Watch], now: float) -> list[str]:
     """Start what is wanted, died, and has waited long enough; returns what was started."""
     started = []
     for name in stack.wanted():

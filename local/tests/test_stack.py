@@ -1,0 +1,183 @@
+"""The launcher: what each process is told, and who is started again after what."""
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from local_stack import DEFAULT_DIRECTORY, LocalStackError
+from local_stack.layout import CLIENTS, PROCESSES
+from local_stack.ports import LOOPBACK
+from local_stack.processes import Identity, identify, wait_for, write_pidfile
+from local_stack.stack import SUPERVISOR, Stack
+from local_stack.state import variable
+from local_stack.supervisor import LONGEST_PAUSE, Watch, read_plan, watch_once
+
+SMALL = ("sink", "issuer")  # the two that are this folder's own
+
+
+def make(directory: Path) -> Stack:
+    name = f"t{uuid.uuid4().hex[:8]}"
+    return Stack(directory, prefix=f"{name}.", suffix=f"_{name}", servers_directory=DEFAULT_DIRECTORY / "test")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    stack = make(tmp_path / "stack")
+    yield stack
+    stack.down()
+
+
+def test_it_starts_answers_and_stops(stack: Stack) -> None:
+    stack.start(*SMALL)
+    stack.wait(*SMALL, seconds=30)
+    assert httpx.get(f"{stack.url('sink')}/messages").json() == {"messages": []}
+    assert stack.token("officer-01", "consent").count(".") == 2
+
+    stack.down()
+
+    assert [stack.pid(name) for name in SMALL] == [None, None]
+
+
+def test_a_second_start_uses_what_runs(stack: Stack) -> None:
+    stack.start("issuer")
+    stack.wait("issuer")
+    before = stack.pid("issuer"), stack.url("issuer")
+
+    again = read_plan(stack.directory)
+    again.start("issuer")
+
+    assert (again.pid("issuer"), again.url("issuer")) == before
+
+
+def test_a_crashed_run_does_not_block_the_next(stack: Stack) -> None:
+    stack.start(*SMALL)
+    stack.wait(*SMALL)
+    for name in SMALL:
+        stack.kill(name)
+    (stack.directory / "pids" / "sink").write_text("{torn")
+    (stack.directory / "ports.json.draft").write_text("{")
+    bystander = identify(os.getpid())
+    assert bystander is not None
+    write_pidfile(stack.directory / "pids" / "issuer", Identity(bystander.pid, bystander.started - 60))
+
+    again = read_plan(stack.directory)
+    again.start(*SMALL)
+    again.wait(*SMALL)
+
+    assert again.url("sink") == stack.url("sink")
+
+
+def test_the_supervisor_starts_again_what_died_and_leaves_alone_what_was_stopped(stack: Stack) -> None:
+    stack.start(*SMALL)
+    stack.wait(*SMALL)
+    stack.supervise()
+    died = stack.pid("sink")
+    stack.stop("issuer")
+
+    stack.kill("sink")
+
+    assert wait_for(lambda: stack.pid("sink") not in (None, died), 20), stack.tail(SUPERVISOR)
+    stack.wait("sink")
+    assert stack.pid("issuer") is None
+
+
+def test_an_override_holds_until_it_is_changed_and_one_for_once_does_not(stack: Stack) -> None:
+    stack.overrides["issuer"] = {"SEEN": "always"}
+    stack.start("issuer", once={"CRASH_POINT": "once"})
+    stack.supervise()
+    first = stack.pid("issuer")
+    assert {"SEEN=always", "CRASH_POINT=once"} <= environ(first)
+
+    stack.wait("issuer")
+    stack.kill("issuer")
+
+    assert wait_for(lambda: stack.pid("issuer") not in (None, first), 20), stack.tail(SUPERVISOR)
+    assert "SEEN=always" in environ(stack.pid("issuer"))
+    assert "CRASH_POINT=once" not in environ(stack.pid("issuer"))
+
+
+def environ(pid: int | None) -> set[str]:
+    return {f"{name}={value}" for name, value in psutil.Process(pid).environ().items()}
+
+
+def test_a_busy_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind((LOOPBACK, 0))
+        other.listen()
+        monkeypatch.setenv("ISSUER_PORT", str(other.getsockname()[1]))
+        stack = make(tmp_path)
+
+        with pytest.raises(LocalStackError, match=r"for issuer is in use .* ISSUER_PORT"):
+            stack.start("issuer")
+        stack.down()
+
+
+def test_what_does_not_get_ready_is_named_with_its_log(stack: Stack) -> None:
+    stack.overrides["sink"] = {"PYTHONPATH": "", "PYTHONHOME": "/nowhere"}
+    stack.start("sink")
+
+    with pytest.raises(LocalStackError, match=r"(?s)sink is not ready: it does not run.*"):
+        stack.wait("sink", seconds=2)
+
+
+def test_each_process_gets_its_own_secrets_and_nobody_elses(stack: Stack) -> None:
+    secrets = {**stack.deployment.secrets}
+    kafka, roles = stack.deployment.servers.kafka, stack.deployment.servers.postgres.roles
+    for name in PROCESSES:
+        told = json.dumps(stack.env(name))
+        foreign = [secret for client, secret in secrets.items() if client != name]
+        foreign += [password for user, password in kafka.users.items() if user != name]
+        foreign += [password for role, password in roles.items() if role != name]
+        assert not [secret for secret in [*foreign, kafka.admin_password] if secret in told], name
+
+
+def test_every_process_has_a_port_with_a_variable_and_every_caller_a_client(stack: Stack) -> None:
+    assert {variable(name) for name in ("dsr", "smtp")} == {"DSR_PORT", "SMTP_PORT"}
+    assert len(set(stack.deployment.ports.values())) == len(PROCESSES) + 1
+    assert set(PROCESSES) - set(CLIENTS) == {"sink", "issuer"}
+
+
+def test_reset_leaves_nothing(tmp_path: Path) -> None:
+    stack = make(tmp_path / "stack")
+    stack.start("issuer")
+
+    stack.reset()
+
+    assert not (tmp_path / "stack").exists()
+
+
+class Falling:
+    """A stack in which one process dies as soon as it is started."""
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+        self.now = 0.0
+
+    def wanted(self) -> list[str]:
+        return ["dsr"]
+
+    def pid(self, name: str) -> int | None:
+        return None
+
+    def revive(self, name: str) -> None:
+        self.starts.append(self.now)
+
+
+def test_the_pause_before_a_new_start_grows_to_its_limit() -> None:
+    falling, watches = Falling(), dict[str, Watch]()
+    while falling.now < 120:
+        watch_once(falling, watches, falling.now)
+        falling.now = round(falling.now + 0.1, 1)
+
+    pauses = [b - a for a, b in pairwise(falling.starts)]
+    assert pauses[0] < 1.0
+    assert all(late > early - 0.15 for early, late in pairwise(pauses))
+    assert LONGEST_PAUSE <= pauses[-1] < LONGEST_PAUSE + 0.5
