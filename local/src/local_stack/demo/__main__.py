@@ -7,6 +7,7 @@ stays up until Ctrl-C; otherwise it stops, and the exit status says whether ever
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ from asyncpg import PostgresError
 
 from local_stack import DEFAULT_DIRECTORY, LocalStackError
 from local_stack.demo import index, story
-from local_stack.demo.telling import Failed, Telling, telling
+from local_stack.demo.telling import Failed, Telling, line, telling
 from local_stack.ports import configured
 from local_stack.stack import Stack
 
@@ -32,17 +33,19 @@ def main() -> int:
         print("POLICY names no file", file=sys.stderr)
         return 2
     env = {"dsr": {"COOLING_OFF": "2"}, "orders": {"TASK_DELAY": "1"} | ({"BREAK": "1"} if broken else {})}
-    stack = Stack(DEFAULT_DIRECTORY / "demo", base_port=configured("BASE_PORT") or BASE_PORT, env=env)
+    began = time.monotonic()
+    base = configured("BASE_PORT") or BASE_PORT
+    stack = Stack(DEFAULT_DIRECTORY / "demo", base_port=base, env=env, say=lambda text: line(began, text))
     try:
-        return asyncio.run(_run(stack, policy, broken))
+        return asyncio.run(_run(stack, began, policy, broken))
     except KeyboardInterrupt:
         return 0
     finally:
         stack.down()
 
 
-async def _run(stack: Stack, policy: Path | None, broken: str | None) -> int:
-    async with telling(stack) as t:
+async def _run(stack: Stack, began: float, policy: Path | None, broken: str | None) -> int:
+    async with telling(stack, began) as t:
         try:
             await asyncio.to_thread(_fresh, stack, t)
             await _tell(t, policy, broken)
@@ -56,7 +59,6 @@ async def _run(stack: Stack, policy: Path | None, broken: str | None) -> int:
 def _fresh(stack: Stack, t: Telling) -> None:
     t.head("Starting")
     stack.reset()
-    stack.say = t.say
     stack.up()
 
 

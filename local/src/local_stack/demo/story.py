@@ -4,6 +4,7 @@ Each does what a website, a person, a company system or an auditor can do, and r
 """
 
 import re
+import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,14 +76,16 @@ async def publish(t: Telling, revision: Revision) -> dict[str, Any]:
 
 async def found(t: Telling, what: str, seconds: float = 30, **wanted: Any) -> dict[str, Any]:
     """The newest audit entry with these payload values; waits for it."""
-    query = {name: str(wanted.pop(name)) for name in ("type", "request", "subject") if name in wanted}
+    query: dict[str, str] = {name: str(wanted.pop(name)) for name in ("type", "request", "subject") if name in wanted}
     if "request" not in query and "subject" not in query:
         query |= {"from": "2000-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 
     async def search() -> dict[str, Any] | None:
         entries = await trail(t.http, t.stack, **query)
         hits = [
-            each for each in entries if all((each["payload"] or {}).get(name) == value for name, value in wanted.items())
+            each
+            for each in entries
+            if all((each["payload"] or {}).get(name) == value for name, value in wanted.items())
         ]
         return hits[-1] if hits else None
 
@@ -251,18 +254,12 @@ async def delete(t: Telling) -> None:
     entry = await found(t, "the closing", request=t.request, type="request.closed")
     t.say(f"request closed: {entry['payload']['outcome']}", event(entry))
     done = await until("the completion mail", lambda: _completion(t))
-    t.first_finished = t.first_finished or _elapsed(t)
+    t.first_finished = time.monotonic() - t.began
     t.say(f"the person is told: {done['subject']}", f"mail {done['id']} to {done['recipients'][0]}")
     replies = [each for each in await trail(t.http, t.stack, request=t.request) if each["topic"] == "replies.orders"]
     ids = {each["id"] for each in replies}
     t.check(len(ids) == 1, f"orders answered {len(ids)} times with different ids")
     t.say("the order system was killed and came back, and did nothing twice", f"{len(ids)} reply, id {ids.pop()[:8]}…")
-
-
-def _elapsed(t: Telling) -> float:
-    import time
-
-    return time.monotonic() - t.began
 
 
 async def _completion(t: Telling) -> dict[str, Any] | None:
@@ -282,9 +279,13 @@ async def _reply(t: Telling, system: str) -> dict[str, Any]:
 
 def _told(reply: dict[str, Any]) -> str:
     if reply["type"] == "reply.retained":
-        items = (f"{each['category']} until {each['until']} under {each['legal_basis']}" for each in reply["payload"]["items"])
+        items = (
+            f"{each['category']} until {each['until']} under {each['legal_basis']}"
+            for each in reply["payload"]["items"]
+        )
         return f"deleted, but keeps {', '.join(items)}"
-    return {"reply.done": "deleted everything", "reply.not_found": "held nothing"}.get(reply["type"], reply["type"])
+    plain = {"reply.done": "deleted everything", "reply.not_found": "held nothing"}
+    return plain.get(reply["type"], str(reply["type"]))
 
 
 async def prove(t: Telling, before: int) -> None:
@@ -296,11 +297,15 @@ async def prove(t: Telling, before: int) -> None:
     for each in told["received"]:
         t.say(f"  received: {each['recipient']} for {each['purpose']}", f"entries {each['first_entry']}…")
     for each in told["seen"]:
-        t.say(f"  seen by {each['actor']} for {each['purpose']}, {each['times']} times", f"entries {each['first_entry']}…")
+        t.say(
+            f"  seen by {each['actor']} for {each['purpose']}, {each['times']} times", f"entries {each['first_entry']}…"
+        )
     await _refused(t)
     whole = await t.get("audit", f"/v1/requests/{t.request}/completeness", observe.AUDITOR)
     t.check(whole["complete"], f"missing from the trail: {whole['missing']}")
-    t.say("the trail is complete: every system of systems.toml was asked and answered", f"{len(whole['systems'])} systems")
+    t.say(
+        "the trail is complete: every system of systems.toml was asked and answered", f"{len(whole['systems'])} systems"
+    )
     left, on_topic = await places(t.stack, ALICE), await _on_accounts(t)
     t.check(not left and not on_topic, f"the address still stands in {[str(each) for each in left]}, topic {on_topic}")
     t.say(f"the address in every database and on the accounts topic: {before} before, 0 now")

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from local_stack.observe import token
 from local_stack.stack import Stack
 
 
@@ -22,7 +23,7 @@ class Telling:
 
     stack: Stack
     http: httpx.AsyncClient
-    began: float = field(default_factory=time.monotonic)
+    began: float
     step: str = "start"
     customers: dict[str, str] = field(default_factory=dict)
     request: str = ""
@@ -37,7 +38,7 @@ class Telling:
 
     def say(self, text: str, fact: str = "") -> None:
         """One line: what happened, and a fact that was read back."""
-        print(f"{time.monotonic() - self.began:7.1f} s  {text}{f'  [{fact}]' if fact else ''}", flush=True)
+        line(self.began, f"{text}  [{fact}]" if fact else text)
 
     def check(self, holds: object, otherwise: str) -> None:
         """Raises `Failed` unless it holds."""
@@ -48,8 +49,6 @@ class Telling:
         self, service: str, path: str, body: dict[str, Any], client: str = "website", status: int = 201
     ) -> dict[str, Any]:
         """POST with a client's own token. Raises `Failed` on another status."""
-        from local_stack.observe import token
-
         headers = {"Authorization": f"Bearer {await token(self.http, self.stack, client, service)}"}
         answer = await self.http.post(f"{self.stack.url(service)}{path}", json=body, headers=headers)
         self.check(answer.status_code == status, f"POST {service}{path} answered {answer.status_code}: {answer.text}")
@@ -58,8 +57,6 @@ class Telling:
 
     async def get(self, service: str, path: str, client: str, **query: str) -> dict[str, Any]:
         """GET with a client's own token. Raises `Failed` on another status than 200."""
-        from local_stack.observe import token
-
         headers = {"Authorization": f"Bearer {await token(self.http, self.stack, client, service)}"}
         answer = await self.http.get(f"{self.stack.url(service)}{path}", params=query, headers=headers)
         self.check(answer.status_code == 200, f"GET {service}{path} answered {answer.status_code}: {answer.text}")
@@ -67,13 +64,19 @@ class Telling:
         return told
 
 
+def line(began: float, text: str) -> None:
+    """A line, with the seconds since the beginning."""
+    print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
+
+
 @asynccontextmanager
-async def telling(stack: Stack) -> AsyncIterator[Telling]:
+async def telling(stack: Stack, began: float) -> AsyncIterator[Telling]:
     """A voice with an HTTP client."""
     async with httpx.AsyncClient(timeout=15) as http:
-        yield Telling(stack, http)
+        yield Telling(stack, http, began)
 
 
 def event(entry: dict[str, Any]) -> str:
     """An audit entry in a few words: where the event stands, and where its record."""
-    return f"{entry['type']} {entry['id'][:8]}…, {entry['topic']}/{entry['partition']}@{entry['offset']}, entry {entry['index']}"
+    where = f"{entry['topic']}/{entry['partition']}@{entry['offset']}"
+    return f"{entry['type']} {entry['id'][:8]}…, {where}, entry {entry['index']}"
