@@ -1,0 +1,57 @@
+# Each target sets up what it needs and asks nothing. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test lint up down reset status logs clock lock promises
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+STACK := $(PYTHON) -m local_stack
+export CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: ## prepare what the stack needs: packages by hashed locks, Kafka's jars
+	@sh local/setup.sh run
+
+setup-dev: ## prepare what the tests need
+	@sh local/setup.sh dev
+
+test: setup-dev lint ## run every check and test
+	$(PYTHON) -m pytest $(TESTS)
+
+lint: setup-dev ## check style, types and who may import whom
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy .
+	.venv/bin/lint-imports
+
+up: setup ## start the whole stack in .local/ and wait until it is ready
+	@$(STACK) up
+
+down: setup ## stop it; all that is kept stays
+	@$(STACK) down
+
+reset: setup ## stop it and remove all that it kept
+	@$(STACK) reset
+
+status: setup ## say what runs, where, and what it lacks
+	@$(STACK) status
+
+logs: setup ## follow the logs; NAMES="dsr audit" for these only
+	@$(STACK) logs $(NAMES)
+
+# `make clock +45d`: the goal after `clock` is its argument.
+clock: setup ## move domain time: make clock +45d
+	@$(STACK) clock $(or $(filter-out clock,$(MAKECMDGOALS)),$(error say by how much, like `make clock +45d`))
++%:
+	@:
+ifeq ($(firstword $(MAKECMDGOALS)),clock)
+0:
+	@:
+endif
+
+lock: setup-dev ## compile the hashed locks anew
+	$(PYTHON) local/lock.py
+
+promises: setup-dev ## print which rows of the promise register have tests
+	@$(PYTHON) local/promises.py

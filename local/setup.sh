@@ -1,0 +1,96 @@
+#!/bin/sh
+# Set up what `make demo` (run) or `make test` (dev) needs: virtual environment, packages by hashed locks, Kafka's jars.
+# Asks nothing; says first of all what is missing; does nothing when all is there.
+set -eu
+cd "$(dirname "$0")/.."
+kind=${1:?run or dev}
+python=.venv/bin/python
+stamp=.venv/$kind.stamp
+
+lacking=""
+lack() { lacking="$lacking
+  - $1"; }
+
+find_python() {
+    for name in python3 python3.13 python3.12 python3.11; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+}
+
+find_browser() {
+    for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
+        if [ -n "$name" ] && command -v "$name"; then return; fi
+    done
+}
+
+check_prerequisites() {
+    if [ ! -x $python ] || ! $python -c '' 2>/dev/null; then
+        system=$(find_python)
+        if [ -z "$system" ]; then
+            lack "Python 3.11 or later. On Debian or Ubuntu: apt-get install python3 python3-venv"
+        elif ! "$system" -c 'import ensurepip' 2>/dev/null; then
+            lack "Python's venv module. On Debian or Ubuntu: apt-get install python3-venv"
+        fi
+    fi
+    java=${JAVA_HOME:+$JAVA_HOME/bin/}java
+    version=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || version=""
+    if [ "${version:-0}" -lt 17 ]; then
+        lack "Java 17 or later${version:+ (found $version)}. On Debian or Ubuntu: apt-get install openjdk-17-jre-headless"
+    fi
+    command -v mvn >/dev/null || lack "Maven. On Debian or Ubuntu: apt-get install maven"
+    if [ "$kind" = dev ] && [ -z "$(find_browser)" ] && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; }; then
+        lack "Chromium, for the tests of the pages. Set CHROMIUM to one, or on Debian: apt-get install chromium"
+    fi
+    if [ -n "$lacking" ]; then
+        echo "Missing on this machine:$lacking" >&2
+        exit 1
+    fi
+}
+
+wanted() {
+    cat local/setup.sh requirements/build.txt "requirements/$kind.txt" $(packages | sed 's:$:/pyproject.toml:') | cksum
+}
+
+packages() {
+    for file in contracts/pyproject.toml chassis/pyproject.toml services/*/pyproject.toml deploy/*/pyproject.toml \
+        local/pyproject.toml examples/company/*/pyproject.toml; do
+        dirname "$file"
+    done
+}
+
+install_packages() {
+    if [ "$(cat $stamp 2>/dev/null)" = "$(wanted)" ]; then return; fi
+    if [ ! -x $python ] || ! $python -c '' 2>/dev/null; then
+        echo "Making the virtual environment .venv"
+        "$(find_python)" -m venv --clear .venv
+    fi
+    if ! .venv/bin/uv --version 2>/dev/null | grep -qF "$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements/build.txt)"; then
+        echo "Fetching the installer: $(count build) packages, about 18 MB"
+        $python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+    fi
+    size=35
+    [ "$kind" = dev ] && size=135
+    echo "Fetching $(count "$kind") Python packages, about $size MB unless they are cached"
+    .venv/bin/uv pip install --quiet --python $python --require-hashes --compile-bytecode -r "requirements/$kind.txt"
+    set --
+    for package in $(packages); do set -- "$@" -e "./$package"; done
+    .venv/bin/uv pip install --quiet --python $python --no-deps --no-build-isolation --offline "$@"
+    wanted >$stamp
+}
+
+count() { grep -c '^[a-zA-Z]' "requirements/$1.txt"; }
+
+install_browser() {
+    if [ "$kind" = dev ] && [ -z "$(find_browser)" ]; then
+        echo "Fetching Chromium with apt-get, about 100 MB"
+        apt-get install -y -qq --no-install-recommends chromium >/dev/null
+    fi
+}
+
+check_prerequisites
+install_browser
+install_packages
+$python -c 'from local_stack.jars import fetch; fetch()'
