@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ def arrive(held: Standing, choice: str, minute: int) -> tuple[Standing, Chosen]:
 @pytest.mark.promise(43)
 @given(ARRIVALS, st.randoms(use_true_random=False))
 def test_whether_consent_is_given_does_not_depend_on_the_order_of_arrival(
-    arrivals: list[tuple[str, int]], random: "st.Random"
+    arrivals: list[tuple[str, int]], random: Random
 ) -> None:
     last = max(minute for _, minute in arrivals)
     expected = all(choice == "granted" for choice, minute in arrivals if minute == last)

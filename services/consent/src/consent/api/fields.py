@@ -14,9 +14,9 @@ RevisionReason = Literal[
     "first_version", "typo", "clarified", "new_purpose", "new_recipient", "new_category", "rights_changed"
 ]
 
-Words = Annotated[str, StringConstraints(min_length=1, max_length=40_000, pattern=r"^[^\x00]*\S[^\x00]*$")]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=40_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
 """Text that is not blank; Postgres stores no NUL."""
-ShortWords = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^[^\x00]*\S[^\x00]*$")]
+ShortWords = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
 
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
 """A time with its offset, within what the database can hold."""
