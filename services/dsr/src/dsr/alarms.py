@@ -10,6 +10,7 @@ from chassis.database import Connection
 from chassis.timers import Timer, TimerHandler
 from dsr import case, orchestration
 from dsr.domain.deletion import Deletion, Step, ask_again, escalate, remind
+from dsr.queries import links
 from dsr.settings import Desk
 
 
@@ -25,6 +26,9 @@ def build(desk: Desk, clock: Clock) -> dict[str, TimerHandler]:
     async def destroy_address(timer: Timer, tx: Connection) -> None:
         await case.forget_final_address(tx, desk, UUID(timer.key))
 
+    async def forget_counts(_: Timer, tx: Connection) -> None:
+        await links.forget_counts(tx, clock.now())
+
     async def system(decide: Callable[[Deletion, str, datetime], Step], timer: Timer, tx: Connection) -> None:
         request_id, _, name = timer.key.partition("/")
         await orchestration.look_again(tx, desk, decide, UUID(request_id), name, clock.now())
@@ -33,6 +37,7 @@ def build(desk: Desk, clock: Clock) -> dict[str, TimerHandler]:
         "verification_expiry": verification_expiry,
         "cooling_off": cooling_off,
         "destroy_address": destroy_address,
+        "forget_counts": forget_counts,
         "reminder": partial(system, remind),
         "escalation": partial(system, escalate),
         "retry": partial(system, ask_again),

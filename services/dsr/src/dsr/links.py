@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+from chassis import timers
 from chassis.database import Connection
 from chassis.telemetry import counter
 from dsr.domain import verification
@@ -29,7 +30,13 @@ async def opened(
     network = desk.sealing.fingerprint("network", verification.network(host)).hex()
     await _count(tx, "link", str(named or "malformed"), now)
     await _count(tx, "network", network, now)
+    await forget_later(tx, now)
     return None
+
+
+async def forget_later(tx: Connection, now: datetime) -> None:
+    """What is counted for an hour is forgotten after it, even when nobody comes again. One timer for each minute."""
+    await timers.put(tx, "forget_counts", f"{now:%Y-%m-%dT%H:%M}", now + verification.HOUR + verification.MINUTE)
 
 
 async def _count(tx: Connection, scope: str, about: str, now: datetime) -> None:

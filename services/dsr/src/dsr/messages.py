@@ -16,6 +16,7 @@ from dsr.case import forget_typed_address
 from dsr.domain import requests as decide
 from dsr.domain import verification
 from dsr.domain.requests import Request
+from dsr.links import forget_later
 from dsr.personal import Access, account_address, answers, final_address, typed_address
 from dsr.queries import accounts, links, requests
 from dsr.settings import Desk
@@ -90,6 +91,7 @@ async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) ->
         if not verification.may_write(written):
             return None
         await links.count_message(tx, fingerprint, request.id, now)
+        await forget_later(tx, now)
     account = await accounts.by_fingerprint(tx, fingerprint)
     if account is None:
         return request

@@ -13,6 +13,7 @@ MESSAGES_PER_HOUR = 3
 """Requests per address and hour that lead to a mail; more would let anybody flood a mailbox."""
 
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 
 
 def hashed(secret: str) -> bytes:

@@ -7,7 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from chassis.database import Connection
-from dsr.domain.verification import HOUR
+from dsr.domain.verification import HOUR, MINUTE
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,14 @@ async def count_message(tx: Connection, fingerprint: bytes, request_id: UUID, no
 
 
 async def count_wrong_secret(tx: Connection, scope: str, about: str, now: datetime) -> int:
-    """Count one more and return how many there were in the last hour; those before are forgotten."""
-    await tx.execute("DELETE FROM dsr.wrong_secrets WHERE minute <= $1", now - HOUR)
+    """Count one more and return how many there were in the last hour; those before are forgotten.
+
+    Minutes are counted whole, so the hour is up to a minute longer, never shorter.
+    """
+    await tx.execute("DELETE FROM dsr.wrong_secrets WHERE minute <= $1", now - HOUR - MINUTE)
     await tx.execute(
-        "INSERT INTO dsr.wrong_secrets (scope, about, minute, count) VALUES ($1, $2, date_trunc('minute', $3), 1)"
+        "INSERT INTO dsr.wrong_secrets (scope, about, minute, count)"
+        " VALUES ($1, $2, date_trunc('minute', $3::timestamptz), 1)"
         " ON CONFLICT (scope, about, minute) DO UPDATE SET count = wrong_secrets.count + 1",
         scope,
         about,
@@ -77,6 +81,12 @@ async def count_wrong_secret(tx: Connection, scope: str, about: str, now: dateti
     return int(
         await tx.fetchval("SELECT sum(count) FROM dsr.wrong_secrets WHERE scope = $1 AND about = $2", scope, about)
     )
+
+
+async def forget_counts(tx: Connection, now: datetime) -> None:
+    """Forget what was counted more than an hour ago."""
+    await tx.execute("DELETE FROM dsr.messages WHERE written_at <= $1", now - HOUR)
+    await tx.execute("DELETE FROM dsr.wrong_secrets WHERE minute <= $1", now - HOUR - MINUTE)
 
 
 async def put_finding(tx: Connection, kind: str, scope: str, about: str, count: int, now: datetime) -> bool:
