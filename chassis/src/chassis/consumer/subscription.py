@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -164,11 +165,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     def _name(self, partition: TopicPartition) -> Partition:
         return partition.topic.removeprefix(self._prefix), partition.partition
 
-    async def _consume(self, message: KafkaMessage) -> None:
-        assert isinstance(message.raw_message, tuple)  # noqa: S101 - batches come as tuples
+    async def _consume(self, batch: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
         self._idle.clear()
         try:
-            records = await self._current(message.raw_message)
+            records = await self._current(batch)
             if records:
                 self._oldest = min(record.timestamp for record in records)
                 await self._batches.handle(records)
@@ -237,5 +237,6 @@ async def _unparsed(records: "tuple[ConsumerRecord[bytes, bytes], ...]") -> Kafk
     return KafkaMessage(body=b"", headers={}, raw_message=records, consumer=FAKE_CONSUMER)
 
 
-async def _undecoded(message: KafkaMessage) -> None:
-    """Nothing: records are decoded one by one, each with its own failure."""
+async def _undecoded(message: KafkaMessage) -> Any:
+    """The records again: they are decoded one by one, each with its own failure."""
+    return message.raw_message
