@@ -43,6 +43,7 @@ class MailServer:
     at_rcpt: list[str] = field(default_factory=list)
     at_data: list[str] = field(default_factory=list)
     before_answer: Callable[[], Awaitable[None]] | None = None
+    listening: Any = None
     open: list[SMTP] = field(default_factory=list)
 
     async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
@@ -66,8 +67,7 @@ class MailServer:
             assert isinstance(content, bytes)
             self.taken.append((envelope.rcpt_tos[0], message_from_bytes(content, policy=default)))
         if answer == "drop":
-            assert server.transport is not None
-            server.transport.abort()
+            _abort(server)
             await asyncio.sleep(3600)
         return answer
 
@@ -83,6 +83,11 @@ class MailServer:
         return [mail["Message-ID"] for _, mail in self.taken]
 
 
+def _abort(server: SMTP) -> None:
+    if isinstance(server.transport, asyncio.WriteTransport):
+        server.transport.abort()
+
+
 @pytest.fixture
 async def mail_server() -> AsyncIterator[MailServer]:
     made = MailServer()
@@ -92,15 +97,14 @@ async def mail_server() -> AsyncIterator[MailServer]:
         made.open.append(SMTP(made, hostname="mail.example.com", enable_SMTPUTF8=True, loop=asyncio.get_running_loop()))
         return made.open[-1]
 
-    listening = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0)
-    made.port = listening.sockets[0].getsockname()[1]
+    made.listening = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0)
+    made.port = made.listening.sockets[0].getsockname()[1]
     yield made
-    listening.close()
+    made.listening.close()
     for each in made.open:
         if each._handler_coroutine is not None:
             each._handler_coroutine.cancel()
-        if each.transport is not None:
-            each.transport.abort()
+        _abort(each)
     await asyncio.sleep(0)
 
 
@@ -183,6 +187,7 @@ async def notifier(
         )
         made.clock.at = NOW
         yield build(made), made
+    assert await pool.fetch("SELECT topic, reason FROM chassis.dead_letters") == []
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ def build(runtime: Runtime[Settings]) -> App:
         routers=[],
         handlers=handlers(runtime),
         jobs={
-            sending.KIND: sending.kind(runtime, letters, lines, settings.smtp_connections),
             mailings.KIND: mailings.kind(runtime),
+            sending.KIND: sending.kind(runtime, letters, lines, settings.smtp_connections),
         },
         gauges={"mail_oldest_unsent_seconds": queries.oldest_unsent},
         on_operator_act=operator_acted,

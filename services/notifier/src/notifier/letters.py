@@ -4,7 +4,7 @@ Nothing in a mail is loaded from elsewhere, and nothing in it tells anybody that
 HTML; a header can hold one line only (the message refuses others).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from email.headerregistry import Address
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from chassis.settings import Company
+from notifier.peers import KeptItem
 from notifier.queries import Revision
 
 WIDTH = 72
@@ -40,6 +41,16 @@ CATEGORIES = {
     "notices": "records of notices",
 }
 """Categories in words; one that is not here is shown by its code."""
+
+
+SYSTEMS = {
+    "accounts": "customer accounts",
+    "audit": "audit record",
+    "consent": "privacy choices",
+    "dsr": "request desk",
+    "notifier": "notices by mail",
+}
+"""Systems whose names say little outside the company; any other is shown as it is called."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +78,16 @@ class Letters:
             keep_trailing_newline=True,
         )
         self._templates.globals["company"] = company
-        self._templates.filters |= {
+        filters: dict[str, Callable[..., Any]] = {
             "day": self._day,
             "law": lambda code: LAWS.get(code, code),
             "category": lambda code: CATEGORIES.get(code, code),
-            "system": lambda name: name.replace("-", " "),
+            "system": lambda name: SYSTEMS.get(name, name.replace("-", " ")),
+            "gathered": _gathered,
             "wrap": _wrap,
             "paragraphs": _paragraphs,
         }
+        self._templates.filters.update(filters)
 
     def write(self, template: str, values: Mapping[str, Any]) -> Letter:
         """Fill in a template. Its text begins with the line `Subject: ...`."""
@@ -112,6 +125,14 @@ def message(company: Company, letter: Letter, to: str, message_id: str, now: dat
     mail.set_content(letter.text)
     mail.add_alternative(letter.html, subtype="html")
     return mail.as_bytes()
+
+
+def _gathered(kept: Sequence[KeptItem]) -> list[tuple[str, str, date, list[str]]]:
+    """What is kept, one line for all systems that keep the same for the same time under the same law."""
+    found: dict[tuple[str, str, date], list[str]] = {}
+    for item in kept:
+        found.setdefault((item.category, item.legal_basis, item.until), []).append(item.system)
+    return [(*what, by) for what, by in found.items()]
 
 
 def _paragraphs(text: str) -> Sequence[str]:

@@ -126,10 +126,10 @@ async def accounts_before(tx: Connection, published_at: datetime) -> list[str]:
 async def mailings_missing(tx: Connection, account: str) -> list[int]:
     """Mailings that this account belongs to, by its registration, and is not in."""
     rows = await tx.fetch(
-        "SELECT version FROM revisions JOIN accounts ON accounts.id = $1 AND registered_at < published_at"
-        " WHERE mailing IS NOT NULL"
-        " AND NOT EXISTS (SELECT FROM notices WHERE policy_version = version AND account = $1)"
-        " ORDER BY version",
+        "SELECT r.version FROM revisions AS r JOIN accounts AS a ON a.id = $1 AND a.registered_at < r.published_at"
+        " WHERE r.mailing IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM notices WHERE policy_version = r.version AND account = $1)"
+        " ORDER BY r.version",
         account,
     )
     return [row["version"] for row in rows]

@@ -1,0 +1,209 @@
+"""What the mails say, and what they must never carry."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from email import message_from_bytes
+from email.policy import default
+from html.parser import HTMLParser
+
+import pytest
+
+from chassis.testing import COMPANY
+from notifier.letters import Letter, Letters, message
+from notifier.peers import KeptItem
+from notifier.queries import Revision
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LINK = "https://privacy.example.com/r/0199b2c4-0000-7000-8000-000000000000/secret-" + "x" * 40
+TEMPLATES = ("verification", "unknown_address", "completion", "policy_revised")
+
+
+def revision(version: int = 2, summary: str = "We name a new courier.\n\nNothing else changes.") -> Revision:
+    return Revision(
+        version=version,
+        revised_on=date(2026, 11, 19),
+        published_at=NOW,
+        effective_at=datetime(2026, 12, 20, 7, 0, tzinfo=UTC),  # still the 19th in Los Angeles
+        summary=summary,
+        url="https://privacy.example.com/policy",
+    )
+
+
+@pytest.fixture
+def written(letters: Letters) -> Callable[..., Letter]:
+    def write(template: str) -> Letter:
+        if template == "policy_revised":
+            return letters.revised([revision()])
+        kept = [
+            KeptItem(system="orders", category="invoices", legal_basis="us.irc.6001", until=date(2033, 12, 31)),
+            KeptItem(system="audit", category="requests", legal_basis="us.ca.11ccr7101", until=date(2028, 12, 1)),
+        ]
+        return letters.write(template, {"link": LINK, "systems": ["orders", "marketing", "accounts"], "kept": kept})
+
+    return write
+
+
+class Loads(HTMLParser):
+    """What a mail program would fetch, and where its links lead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag in {"img", "script", "link", "iframe", "object", "embed", "video", "audio", "form"}:
+            self.fetched.append(tag)
+        if {"src", "srcset", "background", "ping", "action"} & given.keys() or "url(" in given.get("style", ""):
+            self.fetched.append(f"{tag} {given}")
+        if "href" in given:
+            self.links.append(given["href"])
+
+
+def loads(html: str) -> Loads:
+    parser = Loads()
+    parser.feed(html)
+    return parser
+
+
+@pytest.mark.promise(31)
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_mail_loads_nothing_and_tracks_nobody(written: Callable[..., Letter], template: str) -> None:
+    letter = written(template)
+    found = loads(letter.html)
+    assert found.fetched == []
+    assert "@import" not in letter.html
+    assert "url(" not in letter.html
+    allowed = {LINK, f"mailto:{COMPANY.privacy_mailbox}", "https://privacy.example.com/policy"}
+    assert set(found.links) <= allowed
+    assert "http:" not in letter.text.replace(LINK, "")
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_mail_says_who_writes_and_why(written: Callable[..., Letter], template: str) -> None:
+    letter = written(template)
+    for body in (letter.text, letter.html):
+        assert COMPANY.legal_name in body
+        for line in COMPANY.postal_address[1:]:
+            assert line in body
+        assert COMPANY.privacy_mailbox in body
+        assert "You get this mail because" in " ".join(body.split())
+    assert "\n" not in letter.subject
+    assert letter.subject
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_text_fits_a_narrow_window_and_no_link_is_broken(written: Callable[..., Letter], template: str) -> None:
+    lines = written(template).text.splitlines()
+    assert [line for line in lines if len(line) > 72 and not line.startswith("https://")] == []
+    assert not re.search(r"\n{4,}", written(template).text)
+    if template in ("verification", "completion"):
+        assert LINK in lines
+
+
+@pytest.mark.promise(68)
+def test_the_verification_mail_says_what_happens_and_what_does_not(written: Callable[..., Letter]) -> None:
+    letter = written("verification")
+    for body in (" ".join(letter.text.split()), " ".join(letter.html.split())):
+        assert "changes nothing" in body
+        assert "once more before the account itself goes" in body
+        assert "take the request back until the deletion starts" in body
+        assert LINK in body
+        assert "not you" in body
+
+
+def test_the_unknown_address_mail_carries_no_link_and_no_secret(written: Callable[..., Letter]) -> None:
+    letter = written("unknown_address")
+    assert LINK not in letter.html + letter.text
+    assert "no account" in letter.text
+    assert "another address" in letter.text
+
+
+@pytest.mark.promise(70)
+def test_the_completion_mail_says_what_went_what_stays_and_why(written: Callable[..., Letter]) -> None:
+    letter = written("completion")
+    for body in (" ".join(letter.text.split()), letter.html):
+        assert "marketing" in body
+        assert "orders" in body
+        assert "until 31 December 2033" in body
+        assert "Internal Revenue Code §6001" in body
+        assert "caches and archives" in body
+        assert "§7101" in body
+        assert "§7022" in body
+    assert "nvoices" in letter.html
+
+
+def test_a_completion_mail_without_exceptions_promises_none(letters: Letters) -> None:
+    letter = letters.write("completion", {"link": None, "systems": ["accounts"], "kept": []})
+    assert "except" not in letter.text
+    assert "What is kept, by whom" not in letter.html + letter.text
+    assert "See each step" not in letter.html
+
+
+def test_a_legal_basis_and_a_category_that_are_new_are_shown_by_their_code(letters: Letters) -> None:
+    kept = [KeptItem(system="archive", category="scans", legal_basis="us.new.law", until=date(2030, 1, 1))]
+    letter = letters.write("completion", {"link": None, "systems": ["archive"], "kept": kept})
+    assert "us.new.law" in letter.text
+    assert "kept by: archive" in letter.text
+
+
+@pytest.mark.promise(84)
+def test_the_policy_mail_says_what_changed_and_from_when(written: Callable[..., Letter]) -> None:
+    letter = written("policy_revised")
+    for body in (letter.text, letter.html):
+        assert "We name a new courier." in body
+        assert "Nothing else changes." in body
+        assert "19 November 2026" in body
+        assert "in effect from 19 December 2026" in body  # where the company is
+        assert "https://privacy.example.com/policy" in body
+        assert "not advertising" in body
+
+
+@pytest.mark.promise(83)
+def test_a_policy_mail_for_two_revisions_lists_both(letters: Letters) -> None:
+    letter = letters.revised([revision(2, "A new courier."), revision(3, "A new purpose.")])
+    for body in (letter.text, letter.html):
+        assert body.index("version 2") < body.index("A new courier.") < body.index("version 3")
+        assert "A new purpose." in body
+
+
+def test_what_a_value_holds_is_shown_and_not_obeyed(letters: Letters) -> None:
+    letter = letters.revised([revision(summary='<img src="https://example.org/x"> & {{ company.sender }}')])
+    assert loads(letter.html).fetched == []
+    assert "&lt;img src=" in letter.html
+    assert "{{ company.sender }}" in letter.text
+
+
+def test_a_message_can_be_read_by_any_mail_program(written: Callable[..., Letter]) -> None:
+    letter = written("verification")
+    content = message(COMPANY, letter, "one@example.com", "<id@example.com>", NOW)
+    assert max(len(line) for line in content.split(b"\r\n")) <= 78
+    assert b"\n" not in content.replace(b"\r\n", b"")
+    read = message_from_bytes(content, policy=default)
+    assert not read.defects
+    assert read["From"] == "Sample Express <privacy@example.com>"
+    assert read["To"] == "one@example.com"
+    assert read["Message-ID"] == "<id@example.com>"
+    assert read["Auto-Submitted"] == "auto-generated"
+    assert read["Reply-To"] == "privacy@example.com"
+    assert read["Date"].datetime == NOW
+    assert read["List-Unsubscribe"] is None  # nobody can leave the circle of those who must be told
+    text, html = read.get_body(("plain",)), read.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    assert LINK in text.get_content()
+    assert LINK in html.get_content()
+
+
+@pytest.mark.parametrize("to", ["one@example.com\r\nBcc: two@example.com", "one@example.com\nX: y"])
+def test_a_header_holds_one_line(written: Callable[..., Letter], to: str) -> None:
+    with pytest.raises(ValueError, match="may not contain linefeed"):
+        message(COMPANY, written("verification"), to, "<id@example.com>", NOW)
+
+
+def test_a_subject_holds_one_line(written: Callable[..., Letter]) -> None:
+    letter = Letter("Hello\r\nBcc: two@example.com", "x", "x")
+    with pytest.raises(ValueError, match="may not contain linefeed"):
+        message(COMPANY, letter, "one@example.com", "<id@example.com>", NOW)
