@@ -98,7 +98,7 @@ def _own(deployment: Deployment, name: str) -> dict[str, str]:
         case "notifier":
             return {"SMTP_HOST": LOOPBACK, "SMTP_PORT": str(deployment.ports["smtp"]), "SMTP_TLS": "none"}
         case "accounts":
-            return {"FEEDS": str(deployment.directory / "feeds")}
+            return {"FEED_DIR": str(deployment.directory / "feeds")}
         case "orders":
             return {"SCHEMAS": str(ROOT / "contracts" / "schemas")}
         case "marketing":

@@ -37,7 +37,7 @@ def fetch(directory: Path = JARS) -> None:
     if maven is None:
         raise LocalStackError("Maven (mvn) is missing: install it, on Debian with `apt-get install maven`")
     print(f"Fetching Apache Kafka: {len(expected())} jars, 43 MB, into {directory}", file=sys.stderr, flush=True)
-    command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
+    command = [maven, "-q", "-B", "-Dstyle.color=never", "-f", str(POM), "dependency:copy-dependencies"]
     done = subprocess.run(
         [*command, "-DincludeScope=runtime", f"-DoutputDirectory={directory}"], stdout=sys.stderr, check=False
     )

@@ -80,6 +80,7 @@ async def records(stack: Stack, topic: str, principal: str = "audit") -> list[Se
         sasl_plain_username=principal,
         sasl_plain_password=kafka.users[principal],
         isolation_level="read_committed",
+        auto_offset_reset="earliest",  # a seek would race with the reset that an assignment starts
     )
     await consumer.start()
     try:
@@ -87,7 +88,6 @@ async def records(stack: Stack, topic: str, principal: str = "audit") -> list[Se
         partitions = [TopicPartition(prefix + topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
         seen: list[Seen] = []
         while any([await consumer.position(each) < ends[each] for each in partitions]):
             for batch in (await consumer.getmany(timeout_ms=_IDLE_MS)).values():

@@ -120,7 +120,7 @@ def _switch(user: pwd.struct_passwd | None, directory: Path) -> list[str]:
     probe = ["sh", "-c", '"$0" --version && test -w "$1"', str(_binaries() / "postgres"), str(directory)]
     if _captured([*switch, *probe]).returncode:
         # Something above is closed to this user, like root's home: grant the way in, nothing else.
-        switch += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        switch += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--securebits=+no_setuid_fixup"]
     return switch
 
 

@@ -119,9 +119,9 @@ class Stack:
         self.prepare()
         names = list(names)
         self.start(*names)
+        self.wait(*names, seconds=seconds)
         if supervised:
             self.supervise()
-        self.wait(*names, seconds=seconds)
 
     def prepare(self) -> None:
         """Start the servers; make topics, rights, databases and tables. Running it again is harmless."""
@@ -193,7 +193,8 @@ class Stack:
         """Wait until processes are ready.
 
         Raises:
-            LocalStackError: one is not ready in time; the message says what it lacks and how its log ends.
+            LocalStackError: one is not ready in time, or died and nobody starts it again; the message says what it
+            lacks and how its log ends.
 
         """
         began = time.monotonic()
@@ -204,7 +205,7 @@ class Stack:
                 if lacking is None:
                     waiting.remove(name)
                     self._say(f"{name}: {PROCESSES[name].about} ({time.monotonic() - began:.1f} s)")
-                elif time.monotonic() - began > seconds:
+                elif time.monotonic() - began > seconds or (self.pid(name) is None and self.pid(SUPERVISOR) is None):
                     raise LocalStackError(f"{name} is not ready: {lacking}\n{self.tail(name)}")
             time.sleep(0.1)
 
