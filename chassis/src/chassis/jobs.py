@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from chassis import crash
 from chassis.database import Connection, Pool, affected, transaction
-from chassis.telemetry import counter, span
+from chassis.telemetry import counter, span, traceparent
 
 log = logging.getLogger(__name__)
 _DONE = counter("jobs_done", "jobs whose effect committed")
@@ -65,24 +65,26 @@ class _Superseded(Exception):
 async def put(tx: Connection, kind: str, key: str, payload: dict[str, Any], deadline: timedelta) -> None:
     """Add a job to be done before `deadline` from now; one that is there already stays as it is."""
     await tx.execute(
-        "INSERT INTO chassis.jobs (kind, key, payload, deadline) VALUES ($1, $2, $3, now() + $4::interval)"
-        " ON CONFLICT DO NOTHING",
+        "INSERT INTO chassis.jobs (kind, key, payload, deadline, traceparent)"
+        " VALUES ($1, $2, $3, now() + $4::interval, $5) ON CONFLICT DO NOTHING",
         kind,
         key,
         payload,
         deadline,
+        traceparent(),
     )
 
 
 async def put_many(tx: Connection, kind: str, keys: list[str], payload: dict[str, Any], deadline: timedelta) -> None:
     """Add many jobs of one kind with the same payload."""
     await tx.execute(
-        "INSERT INTO chassis.jobs (kind, key, payload, deadline)"
-        " SELECT $1, key, $3, now() + $4::interval FROM unnest($2::text[]) AS key ON CONFLICT DO NOTHING",
+        "INSERT INTO chassis.jobs (kind, key, payload, deadline, traceparent)"
+        " SELECT $1, key, $3, now() + $4::interval, $5 FROM unnest($2::text[]) AS key ON CONFLICT DO NOTHING",
         kind,
         keys,
         payload,
         deadline,
+        traceparent(),
     )
 
 
@@ -98,7 +100,7 @@ async def run_one(pool: Pool, kind: str, how: JobKind, holder: str = "") -> bool
             "UPDATE chassis.jobs SET claim = $2, holder = $4, attempts = attempts + 1, run_at = now() + $3::interval"
             " WHERE (kind, key) = (SELECT kind, key FROM chassis.jobs WHERE kind = $1 AND run_at <= now()"
             " ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)"
-            " RETURNING kind, key, payload, attempts, claim, deadline <= now() AS late",
+            " RETURNING kind, key, payload, attempts, claim, traceparent, deadline <= now() AS late",
             kind,
             uuid7(),
             LEASE,
@@ -109,16 +111,16 @@ async def run_one(pool: Pool, kind: str, how: JobKind, holder: str = "") -> bool
     crash.point("jobs.after-claim")
     job, claim = Job(row["kind"], row["key"], row["payload"], row["attempts"]), row["claim"]
     try:
-        if row["late"]:
-            await _finish(pool, job, claim, lambda tx: how.expired(job, tx))
-            _EXPIRED.add(1, {"kind": kind})
-        else:
-            with span(f"job {kind}"):
+        with span(f"job {kind}", row["traceparent"]):
+            if row["late"]:
+                await _finish(pool, job, claim, lambda tx: how.expired(job, tx))
+                _EXPIRED.add(1, {"kind": kind})
+            else:
                 async with asyncio.timeout(LEASE.total_seconds() * 0.9):
                     effect = await how.handler(job)
-            crash.point("jobs.before-effect")
-            await _finish(pool, job, claim, effect)
-            _DONE.add(1, {"kind": kind})
+                crash.point("jobs.before-effect")
+                await _finish(pool, job, claim, effect)
+                _DONE.add(1, {"kind": kind})
     except _Superseded:
         log.warning("job %s was claimed by another worker", kind)
     except Exception as error:

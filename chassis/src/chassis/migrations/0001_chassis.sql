@@ -114,6 +114,7 @@ CREATE TABLE chassis.jobs (
     attempts int NOT NULL DEFAULT 0,
     claim uuid,
     holder text,
+    traceparent text,
     PRIMARY KEY (kind, key)
 );
 CREATE INDEX jobs_due ON chassis.jobs (kind, run_at);
