@@ -58,11 +58,17 @@ async def _problem(_: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for this class
-    faults = [{"at": ".".join(map(str, each["loc"][:2])), "fault": each["type"]} for each in error.errors()]
+    faults = [{"at": _place(each), "fault": each["type"]} for each in error.errors()]
     malformed = any(fault["fault"] == "json_invalid" for fault in faults)
     if malformed:
         return Problem(400, "malformed", "The body is not JSON").response()
     return Problem(422, "invalid", "The request does not have the expected form", extra={"faults": faults}).response()
+
+
+def _place(fault: dict[str, Any]) -> str:
+    """Where the fault is; the name of an unknown member is input, and stays out."""
+    named = 1 if fault["type"] == "extra_forbidden" else 2
+    return ".".join(map(str, fault["loc"][:named]))
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
