@@ -1,0 +1,50 @@
+"""The Kafka edge: deletions. The accounts system answers last, when every other system has."""
+
+from uuid_utils.compat import uuid7
+
+from accounts import feeds, queries
+from accounts.domain import SYSTEM, Deletion, delete, is_asked
+from accounts.settings import Settings
+from chassis.app import OperatorAct, Runtime
+from chassis.consumer import Handlers, Received
+from chassis.database import Connection
+from chassis.outbox import emit, emit_all
+from privacy_contracts.accesses import OperatorActed
+from privacy_contracts.requests import DeletionRequested
+from privacy_contracts.topology import read_by
+
+
+def handlers(runtime: Runtime[Settings]) -> Handlers:
+    """What the accounts system reads."""
+    reads = Handlers(read_by(SYSTEM))
+
+    @reads.reaction(DeletionRequested)
+    async def deletion_requested(received: Received[DeletionRequested], tx: Connection) -> None:
+        """Delete the account, say so on its topic, answer, and have it taken out of the partners' files."""
+        requested = received.event
+        if not is_asked(requested):
+            return
+        now = runtime.clock.now()
+        account = await queries.lock(tx, requested.account)
+        events = delete(account, await queries.deleted(tx, requested.account), requested, now)
+        if account:
+            gone = Deletion(account.id, account.version + 1, requested.request, now)
+            for feed in await queries.delete(tx, gone):
+                await feeds.write_again(tx, feed, account.id)
+        await emit_all(tx, events, now)
+
+    return reads
+
+
+async def operator_acted(tx: Connection, act: OperatorAct) -> None:
+    """Record what an operator did to a dead letter."""
+    event = OperatorActed(
+        act=uuid7(),
+        system=SYSTEM,
+        actor=act.actor,
+        action=act.action,
+        dead_letter=act.dead_letter,
+        reason=act.reason,
+        acted_at=act.at,
+    )
+    await emit(tx, event, act.at)

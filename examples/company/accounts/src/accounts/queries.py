@@ -1,0 +1,248 @@
+"""All SQL of the accounts system. The connection comes first; the caller commits.
+
+Whatever gives out addresses takes an `Access` and leaves its records in the same transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from accounts.domain import SYSTEM, Account, Decision, Deletion, Feed
+from chassis.database import Connection, affected
+from chassis.outbox import emit_all
+from privacy_contracts.accesses import PersonalDataAccessed
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who reads, what for, at which time, and for which case (a feed's id) where there is one."""
+
+    actor: str
+    purpose: str
+    at: datetime
+    case: UUID | None = None
+
+
+async def insert(connection: Connection, account: Account) -> bool:
+    """Keep a new account. False when its address has one already."""
+    status = await connection.execute(
+        """
+        INSERT INTO accounts.accounts (id, version, email, name, region, offers, registered_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (lower(email)) DO NOTHING
+        """,
+        account.id,
+        account.version,
+        account.email,
+        account.name,
+        account.region,
+        account.offers,
+        account.registered_at,
+    )
+    return affected(status) == 1
+
+
+async def lock(connection: Connection, account: str) -> Account | None:
+    """The account, held until the transaction ends, for publishing its next state."""
+    row = await connection.fetchrow(
+        """
+        SELECT id, version, email, name, region, offers, registered_at
+        FROM accounts.accounts WHERE id = $1 FOR UPDATE
+        """,
+        account,
+    )
+    return Account(**row) if row else None
+
+
+async def update(connection: Connection, account: Account) -> bool:
+    """Keep a locked account's new state. False when another account has the address."""
+    taken = await connection.fetchval(
+        "SELECT true FROM accounts.accounts WHERE lower(email) = lower($2) AND id <> $1", account.id, account.email
+    )
+    if taken:
+        return False
+    await connection.execute(
+        "UPDATE accounts.accounts SET version = $2, email = $3, name = $4, region = $5, offers = $6 WHERE id = $1",
+        account.id,
+        account.version,
+        account.email,
+        account.name,
+        account.region,
+        account.offers,
+    )
+    return True
+
+
+async def find(connection: Connection, email: str, query_hash: str, access: Access) -> str | None:
+    """The account of an address. The search is recorded whether it finds one or not, with its keyed hash."""
+    found = await connection.fetchval("SELECT id FROM accounts.accounts WHERE lower(email) = lower($1)", email)
+    account = str(found) if found else None
+    await _record(connection, access, "search", [account], query_hash)
+    return account
+
+
+async def listed(connection: Connection) -> str:
+    """A hash over whom the marketing list names and in which state; it gives nobody out."""
+    told = await connection.fetchval(
+        """
+        SELECT coalesce(string_agg(id || ' ' || version, ',' ORDER BY id), '') FROM accounts.accounts WHERE offers
+        """
+    )
+    return sha256(told.encode()).hexdigest()
+
+
+async def marketing_list(connection: Connection, access: Access) -> list[tuple[str, str]]:
+    """Account and address of everybody whom the company may send its own offers; one record for each."""
+    rows = await connection.fetch("SELECT id, email FROM accounts.accounts WHERE offers ORDER BY id")
+    await _record(connection, access, "export", [row["id"] for row in rows])
+    return [(row["id"], row["email"]) for row in rows]
+
+
+async def deleted(connection: Connection, account: str) -> Deletion | None:
+    """What is left of a deleted account."""
+    row = await connection.fetchrow(
+        "SELECT id, version, request, deleted_at FROM accounts.deletions WHERE id = $1", account
+    )
+    return Deletion(**row) if row else None
+
+
+async def delete(connection: Connection, gone: Deletion) -> list[UUID]:
+    """Delete an account and leave its tombstone. Gives the feeds whose files name it."""
+    feeds = await connection.fetch("SELECT feed FROM accounts.deliveries WHERE account = $1 AND allowed", gone.id)
+    await connection.execute("DELETE FROM accounts.deliveries WHERE account = $1", gone.id)
+    await connection.execute("DELETE FROM accounts.accounts WHERE id = $1", gone.id)
+    await connection.execute(
+        "INSERT INTO accounts.deletions (id, version, request, deleted_at) VALUES ($1, $2, $3, $4)",
+        gone.id,
+        gone.version,
+        gone.request,
+        gone.deleted_at,
+    )
+    return [row["feed"] for row in feeds]
+
+
+async def start_feed(connection: Connection, feed: Feed, asked_by: str, now: datetime) -> list[str]:
+    """Begin a feed about every account that there is now; gives their ids."""
+    rows = await connection.fetch("SELECT id FROM accounts.accounts ORDER BY id")
+    await connection.execute(
+        """
+        INSERT INTO accounts.feeds (id, recipient, purpose, asked_by, asked_at, pending)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        """,
+        feed.id,
+        feed.recipient,
+        feed.purpose,
+        asked_by,
+        now,
+        len(rows),
+    )
+    return [row["id"] for row in rows]
+
+
+async def feed(connection: Connection, feed_id: UUID) -> Feed | None:
+    """A feed."""
+    row = await connection.fetchrow("SELECT id, recipient, purpose FROM accounts.feeds WHERE id = $1", feed_id)
+    return Feed(**row) if row else None
+
+
+async def answered(connection: Connection, feed_id: UUID) -> bool:
+    """Count one account of a feed as answered. Whether it was the last."""
+    pending = await connection.fetchval(
+        "UPDATE accounts.feeds SET pending = pending - 1 WHERE id = $1 RETURNING pending", feed_id
+    )
+    return bool(pending == 0)
+
+
+async def deliver(connection: Connection, feed_id: UUID, account: str, decision: Decision | None) -> None:
+    """Keep consent's answer about a locked account; None when it never came."""
+    await connection.execute(
+        "INSERT INTO accounts.deliveries (feed, account, allowed, reason, decision) VALUES ($1, $2, $3, $4, $5)",
+        feed_id,
+        account,
+        decision.allowed if decision else False,
+        decision.reason if decision else "unanswered",
+        decision.decision if decision else None,
+    )
+
+
+async def feed_lines(connection: Connection, feed_id: UUID, access: Access) -> list[tuple[str, str]]:
+    """Name and address of everybody whom a feed may name; holds the feed, and leaves one record for each."""
+    await connection.execute("SELECT id FROM accounts.feeds WHERE id = $1 FOR UPDATE", feed_id)
+    rows = await connection.fetch(
+        """
+        SELECT accounts.id, name, email FROM accounts.deliveries JOIN accounts.accounts ON accounts.id = account
+        WHERE feed = $1 AND allowed ORDER BY accounts.id
+        """,
+        feed_id,
+    )
+    await _record(connection, access, "export", [row["id"] for row in rows])
+    return [(row["name"], row["email"]) for row in rows]
+
+
+async def written(connection: Connection, feed_id: UUID, now: datetime) -> None:
+    """A feed's file is there."""
+    await connection.execute("UPDATE accounts.feeds SET written_at = $2 WHERE id = $1", feed_id, now)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a feed is. `refused` counts by reason."""
+
+    feed: Feed
+    pending: int
+    written_at: datetime | None
+    disclosed: int
+    refused: dict[str, int]
+
+
+async def progress(connection: Connection, feed_id: UUID) -> Progress | None:
+    """How far a feed is."""
+    row = await connection.fetchrow(
+        "SELECT id, recipient, purpose, pending, written_at FROM accounts.feeds WHERE id = $1", feed_id
+    )
+    if row is None:
+        return None
+    counts = await connection.fetch(
+        """
+        SELECT allowed, reason, count(*) AS count FROM accounts.deliveries WHERE feed = $1
+        GROUP BY allowed, reason ORDER BY reason
+        """,
+        feed_id,
+    )
+    return Progress(
+        feed=Feed(row["id"], row["recipient"], row["purpose"]),
+        pending=row["pending"],
+        written_at=row["written_at"],
+        disclosed=sum(each["count"] for each in counts if each["allowed"]),
+        refused={each["reason"]: each["count"] for each in counts if not each["allowed"]},
+    )
+
+
+async def _record(
+    connection: Connection,
+    access: Access,
+    action: str,
+    accounts: Sequence[str | None],
+    query_hash: str | None = None,
+) -> None:
+    """One record for each account that was read."""
+    events = [
+        PersonalDataAccessed(
+            access=uuid7(),
+            system=SYSTEM,
+            actor=access.actor,
+            action=action,
+            purpose=access.purpose,
+            categories=["contact"],
+            subject_id=f"account/{account}" if account else None,
+            query_hash=query_hash,
+            results=None if query_hash is None else int(account is not None),
+            case=access.case,
+            accessed_at=access.at,
+        )
+        for account in accounts
+    ]
+    await emit_all(connection, events, access.at)
