@@ -8,55 +8,59 @@ from local_stack.servers import Servers
 from .conftest import Service
 from .records import record
 
-TABLES = ("entries", "findings", "resolutions")
-
 
 async def filled(audit: Service) -> None:
     await audit.take(record(source="orders"), record())
     await audit.pool.execute("INSERT INTO audit.resolutions VALUES (1, 'arrived', now())")
 
 
+async def refused(audit: Service, statement: str) -> None:
+    try:
+        await audit.pool.execute(statement)
+    except asyncpg.InsufficientPrivilegeError:
+        return
+    pytest.fail(f"not refused: {statement}")
+
+
 @pytest.mark.promise(76)
-@pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
-async def test_nothing_recorded_can_be_changed(audit: Service, table: str, statement: str) -> None:
+async def test_nothing_recorded_can_be_changed(audit: Service) -> None:
     await filled(audit)
-    column = {"entries": "subject", "findings": "kind", "resolutions": "reason"}[table]
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await audit.pool.execute(statement.format(f"audit.{table}", column, column))
-    assert await audit.pool.fetchval(f"SELECT count(*) FROM audit.{table}") >= 1  # noqa: S608 - named above
+    for table, column in (("entries", "subject"), ("findings", "kind"), ("resolutions", "reason")):
+        for statement in ("UPDATE {0} SET {1} = {1}", "DELETE FROM {0}", "TRUNCATE {0} CASCADE"):
+            await refused(audit, statement.format(f"audit.{table}", column))
+    assert await audit.rows() == [(0,), (1,)]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "INSERT INTO audit.entries SELECT * FROM audit.entries WHERE index = 0"
-        " ON CONFLICT (index) DO UPDATE SET subject = 'account/other'",
-        "MERGE INTO audit.entries AS e USING (SELECT 1) AS s ON true WHEN MATCHED THEN DELETE",
-        "SELECT 1 FROM audit.entries FOR UPDATE",
-        "ALTER TABLE audit.entries DISABLE TRIGGER append_only",
-        "ALTER TABLE audit.entries DISABLE TRIGGER ALL",
-        "DROP TRIGGER append_only ON audit.entries",
-        "DROP TABLE audit.entries",
-        "ALTER TABLE audit.entries OWNER TO audit",
-        "CREATE RULE r AS ON INSERT TO audit.entries DO INSTEAD NOTHING",
-        "CREATE OR REPLACE FUNCTION audit.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
-        "CREATE OR REPLACE FUNCTION audit.grow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
-        "CREATE TABLE audit.log_state_2 (size bigint)",
-        "SET session_replication_role = replica",
-        "SET ROLE audit_owner",
-        "SET SESSION AUTHORIZATION audit_owner",
-        "UPDATE audit.log_state SET size = 0",
-        "DELETE FROM audit.log_state",
-        "DELETE FROM audit.tracks",
-        "CREATE SCHEMA other",
-    ],
+GUARDS = (
+    "INSERT INTO audit.entries SELECT * FROM audit.entries WHERE index = 0"
+    " ON CONFLICT (index) DO UPDATE SET subject = 'account/other'",
+    "MERGE INTO audit.entries AS e USING (SELECT 1) AS s ON true WHEN MATCHED THEN DELETE",
+    "SELECT 1 FROM audit.entries FOR UPDATE",
+    "ALTER TABLE audit.entries DISABLE TRIGGER append_only",
+    "ALTER TABLE audit.entries DISABLE TRIGGER ALL",
+    "DROP TRIGGER append_only ON audit.entries",
+    "DROP TABLE audit.entries",
+    "ALTER TABLE audit.entries OWNER TO audit",
+    "CREATE RULE r AS ON INSERT TO audit.entries DO INSTEAD NOTHING",
+    "CREATE OR REPLACE FUNCTION audit.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    "CREATE OR REPLACE FUNCTION audit.grow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    "CREATE TABLE audit.log_state_2 (size bigint)",
+    "SET session_replication_role = replica",
+    "SET ROLE audit_owner",
+    "SET SESSION AUTHORIZATION audit_owner",
+    "UPDATE audit.log_state SET size = 0",
+    "DELETE FROM audit.log_state",
+    "DELETE FROM audit.tracks",
+    "CREATE SCHEMA other",
+    "CREATE TEMP TABLE log_state (size bigint)",
 )
-async def test_the_guards_cannot_be_taken_away(audit: Service, statement: str) -> None:
+
+
+async def test_the_guards_cannot_be_taken_away(audit: Service) -> None:
     await filled(audit)
     before = await audit.rows("index, subject, body_hash")
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await audit.pool.execute(statement)
+    for statement in GUARDS:
+        await refused(audit, statement)
     assert await audit.rows("index, subject, body_hash") == before
     assert await audit.pool.fetchval("SELECT size FROM audit.log_state") == 2
 
@@ -65,8 +69,7 @@ async def test_granting_itself_more_gives_it_nothing(audit: Service) -> None:
     """Postgres answers such a GRANT with a warning, not an error."""
     await filled(audit)
     await audit.pool.execute("GRANT ALL ON audit.entries TO audit WITH GRANT OPTION")
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await audit.pool.execute("DELETE FROM audit.entries")
+    await refused(audit, "DELETE FROM audit.entries")
 
 
 COPY = (
@@ -76,14 +79,16 @@ COPY = (
 )
 
 
-@pytest.mark.parametrize(
-    ("index", "where"),
-    [("index + 10", "index = 0"), ("index + 3", "true"), ("2 + 2 * index", "true"), ("-1", "index = 0")],
-)
-async def test_a_gap_cannot_be_written(audit: Service, index: str, where: str) -> None:
+async def test_a_gap_cannot_be_written(audit: Service) -> None:
     await filled(audit)
-    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
-        await audit.pool.execute(COPY.format(index=index, where=where))
+    for index, where in (
+        ("index + 10", "index = 0"),
+        ("index + 3", "true"),
+        ("2 + 2 * index", "true"),
+        ("-1", "index = 0"),
+    ):
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await audit.pool.execute(COPY.format(index=index, where=where))
     assert await audit.rows() == [(0,), (1,)]
 
 

@@ -121,7 +121,7 @@ def _body(row: asyncpg.Record) -> EntryBody:
         sequence=row["sequence"],
         recorded_at=row["recorded_at"],
         foreign_source=row["foreign_source"],
-        headers=row["headers"],
+        headers=json.loads(row["headers"]),
         payload=json.loads(row["payload"]) if row["payload"] is not None else None,
         omitted=row["omitted"],
         body_hash=row["body_hash"].hex(),

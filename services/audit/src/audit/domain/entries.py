@@ -8,6 +8,7 @@ nothing can be taken out again.
 
 import hashlib
 import re
+import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,7 +35,8 @@ ENVELOPE = frozenset(
         "traceparent",
     }
 )
-_PLAIN = re.compile(r"[A-Za-z0-9_.:/+;= -]{1,256}")
+_PLAIN = (string.ascii_letters + string.digits + "_.:/+;=-").encode()
+_LONGEST = 256
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LARGEST_SEQUENCE = 2**62
 
@@ -58,6 +60,9 @@ class Record(Protocol):
     def timestamp(self) -> datetime: ...  # noqa: D102
 
 
+Header = tuple[str | None, str | None]
+"""A name and a value, each as far as it is kept."""
+
 Identity = tuple[str, str, str] | tuple[str, int, int]
 """Topic, source and id; or topic, partition and offset, where the envelope names no source or id."""
 
@@ -78,7 +83,7 @@ class Entry:
     time: datetime | None
     sequence: int | None
     broker_time: datetime
-    headers: list[list[str | None]]
+    headers: list[Header]
     payload: str | None
     omitted: Omitted | None
     body_hash: bytes
@@ -98,7 +103,8 @@ def entry_of(record: Record, topic: Topic, keyed: Keyed) -> Entry:
 
     The body's hash is SHA-256 where the payload is kept, and `keyed` where it is not.
     """
-    envelope = _envelope(record.headers)
+    headers = [_header(name, value) for name, value in record.headers]
+    envelope = _envelope(headers)
     event, omitted = _decode(record.value, envelope.get("ce_type"), topic)
     value = record.value or b""
     source = envelope.get("ce_source")
@@ -115,7 +121,7 @@ def entry_of(record: Record, topic: Topic, keyed: Keyed) -> Entry:
         time=_time(envelope.get("ce_time")),
         sequence=_sequence(envelope.get("ce_sequence")),
         broker_time=record.timestamp,
-        headers=[_header(name, value) for name, value in record.headers],
+        headers=headers,
         payload=event.to_bytes().decode() if event else None,
         omitted=omitted,
         body_hash=hashlib.sha256(value).digest() if event else keyed(value),
@@ -139,26 +145,22 @@ def _decode(value: bytes | None, event_type: str | None, topic: Topic) -> tuple[
     return (event, None) if event.topic == topic.name else (None, "misplaced")
 
 
-def _envelope(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
-    """The envelope's own headers with plain values; the first of a name counts."""
-    envelope: dict[str, str] = {}
-    for name, value in headers:
-        plain = _plain(value) if name in ENVELOPE else None
-        if plain is not None:
-            envelope.setdefault(name, plain)
-    return envelope
-
-
-def _header(name: str, value: bytes | None) -> list[str | None]:
+def _header(name: str, value: bytes | None) -> Header:
     if name in ENVELOPE:
-        return [name, _plain(value)]
-    return [name if _NAME.fullmatch(name) else None, None]
+        return name, _plain(value)
+    return name if _NAME.fullmatch(name) else None, None
+
+
+def _envelope(headers: Sequence[Header]) -> Mapping[str, str]:
+    """The envelope's own headers with plain values; the first of a name counts."""
+    return {name: value for name, value in reversed(headers) if name is not None and value is not None}
 
 
 def _plain(value: bytes | None) -> str | None:
-    """The text, when it can be nobody's address or name in full: short, ASCII, without `@`."""
-    text = value.decode("ascii", "replace") if value is not None else ""
-    return text if _PLAIN.fullmatch(text) else None
+    """The text, when it can be nobody's address or full name: short, of ASCII letters, digits and a few signs."""
+    if not value or len(value) > _LONGEST or value.translate(None, _PLAIN):
+        return None
+    return value.decode("ascii")
 
 
 def _time(text: str | None) -> datetime | None:
@@ -180,11 +182,12 @@ def _whom(event: Event | None) -> str | None:
     """The person, where the event names one, else what it is about."""
     if event is None:
         return None
-    account = getattr(event, "account", None)
+    account = vars(event).get("account")
     return f"account/{account}" if account is not None else event.subject
 
 
 def _request(event: Event | None) -> UUID | None:
     """The request, or the case that an access or a disclosure happened for."""
-    request = getattr(event, "request", None) or getattr(event, "case", None)
+    fields = vars(event) if event is not None else {}
+    request = fields.get("request") or fields.get("case")
     return request if isinstance(request, UUID) else None

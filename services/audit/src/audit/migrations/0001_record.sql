@@ -26,7 +26,7 @@ CREATE TABLE audit.entries (
     sequence bigint,
     broker_time timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL,
-    headers jsonb NOT NULL,            -- [[name, value or null], ...]
+    headers json NOT NULL,             -- [[name or null, value or null], ...]
     payload json,                      -- json, not jsonb: keeps the text as it was written
     omitted text,                      -- why there is no payload
     body_hash bytea NOT NULL,          -- SHA-256 of the body; where there is no payload, a keyed hash

@@ -58,40 +58,41 @@ async def append(tx: Connection, start: int, entries: Sequence[Entry], now: date
     )
     if not entries:
         return
-    await tx.execute(
-        'INSERT INTO audit.entries (index, topic, partition, "offset", key, ce_source, ce_id, ce_type, subject,'
-        " request, ce_time, sequence, broker_time, recorded_at, headers, payload, omitted, body_hash, foreign_source)"
-        " SELECT $1 + n - 1, topic, partition, at, key, source, id, type, subject, request, time, sequence,"
-        " broker_time, $2, headers::jsonb, payload::json, omitted, body_hash, foreign_source"
-        " FROM unnest($3::text[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],"
-        " $11::uuid[], $12::timestamptz[], $13::bigint[], $14::timestamptz[], $15::text[], $16::text[], $17::text[],"
-        " $18::bytea[], $19::boolean[]) WITH ORDINALITY AS fresh (topic, partition, at, key, source, id, type, subject,"
-        " request, time, sequence, broker_time, headers, payload, omitted, body_hash, foreign_source, n)",
-        start,
-        recorded_at,
-        *_columns(entries),
+    await tx.copy_records_to_table(
+        "entries",
+        schema_name="audit",
+        columns=_COLUMNS,
+        records=(_row(index, entry, recorded_at) for index, entry in enumerate(entries, start)),
     )
 
 
-def _columns(entries: Sequence[Entry]) -> tuple[list[object], ...]:
+_COLUMNS = (
+    *("index", "topic", "partition", "offset", "key", "ce_source", "ce_id", "ce_type", "subject", "request", "ce_time"),
+    *("sequence", "broker_time", "recorded_at", "headers", "payload", "omitted", "body_hash", "foreign_source"),
+)
+
+
+def _row(index: int, entry: Entry, recorded_at: datetime) -> tuple[object, ...]:
     return (
-        [entry.topic for entry in entries],
-        [entry.partition for entry in entries],
-        [entry.offset for entry in entries],
-        [entry.key for entry in entries],
-        [entry.source for entry in entries],
-        [entry.id for entry in entries],
-        [entry.type for entry in entries],
-        [entry.subject for entry in entries],
-        [entry.request for entry in entries],
-        [entry.time for entry in entries],
-        [entry.sequence for entry in entries],
-        [entry.broker_time for entry in entries],
-        [as_json(entry.headers) for entry in entries],
-        [entry.payload for entry in entries],
-        [entry.omitted for entry in entries],
-        [entry.body_hash for entry in entries],
-        [entry.foreign_source for entry in entries],
+        index,
+        entry.topic,
+        entry.partition,
+        entry.offset,
+        entry.key,
+        entry.source,
+        entry.id,
+        entry.type,
+        entry.subject,
+        entry.request,
+        entry.time,
+        entry.sequence,
+        entry.broker_time,
+        recorded_at,
+        as_json(entry.headers),
+        entry.payload,
+        entry.omitted,
+        entry.body_hash,
+        entry.foreign_source,
     )
 
 

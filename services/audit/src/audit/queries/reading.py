@@ -12,7 +12,7 @@ from privacy_contracts import EVENTS, Event
 
 _COLUMNS = (
     'index, topic, partition, "offset", key, ce_source, ce_id, ce_type, subject, request, ce_time, sequence,'
-    " broker_time, recorded_at, headers, payload::text AS payload, omitted, body_hash, foreign_source"
+    " broker_time, recorded_at, headers, payload, omitted, body_hash, foreign_source"
 )
 
 
@@ -47,7 +47,7 @@ async def entry(tx: Connection, index: int) -> asyncpg.Record | None:
 async def of_request(tx: Connection, request: UUID) -> list[Event]:
     """The events of a request, in the order recorded; none from a foreign source."""
     rows = await tx.fetch(
-        "SELECT ce_type, payload::text AS payload FROM audit.entries"
+        "SELECT ce_type, payload FROM audit.entries"
         " WHERE request = $1 AND payload IS NOT NULL AND NOT foreign_source ORDER BY index",
         request,
     )
