@@ -1,7 +1,8 @@
-"""Ports on loopback: free ones, and the error for one that is taken."""
+"""Ports on loopback: free ones, the error for one that is taken, and whether who listens is ready."""
 
 import os
 import socket
+from http.client import HTTPConnection, HTTPException
 
 from local_stack import LocalStackError
 
@@ -54,3 +55,16 @@ def claim(name: str, port: int, variable: str) -> None:
         raise LocalStackError(
             f"port {port} for {name} is in use by another program: stop that one, or set {variable} to another port"
         )
+
+
+def unready(port: int) -> str | None:
+    """Ask `/readyz`; returns what is missing, None when nothing is."""
+    connection = HTTPConnection(LOOPBACK, port, timeout=2.0)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return None if answer.status == 200 else answer.read(500).decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return "it does not answer yet"
+    finally:
+        connection.close()

@@ -20,7 +20,7 @@ import httpx
 from local_stack import LocalStackError, databases, servers, state, supervisor
 from local_stack.environment import Deployment, command, database_url, environment, url
 from local_stack.layout import MIGRATED, PROCESSES
-from local_stack.ports import claim
+from local_stack.ports import claim, unready
 from local_stack.processes import alive, kill, read_pidfile, send, spawn, stop
 
 Overrides = Mapping[str, Mapping[str, str]]
@@ -206,20 +206,14 @@ class Stack:
                     waiting.remove(name)
                     self._say(f"{name}: {PROCESSES[name].about} ({time.monotonic() - began:.1f} s)")
                 elif time.monotonic() - began > seconds or (self.pid(name) is None and self.pid(SUPERVISOR) is None):
-                    raise LocalStackError(f"{name} is not ready: {lacking}\n{self.tail(name)}")
+                    raise LocalStackError(f"{name} is not ready: {self.lacking(name)}\n{self.tail(name)}")
             time.sleep(0.1)
 
     def lacking(self, name: str) -> str | None:
         """Return what keeps a process from being ready, None when nothing does."""
         if self.pid(name) is None:
             return "it does not run"
-        if not PROCESSES[name].http:
-            return None
-        try:
-            answer = httpx.get(f"{self.url(name)}/readyz", timeout=2.0)
-        except httpx.HTTPError:
-            return "it does not answer yet"
-        return None if answer.status_code == 200 else answer.text[:500]
+        return unready(self.deployment.ports[name]) if PROCESSES[name].http else None
 
     def stop(self, *names: str) -> None:
         """Stop processes and leave them stopped."""
