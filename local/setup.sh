@@ -41,6 +41,7 @@ check_prerequisites() {
         lack "Java 17 or later${version:+ (found $version)}. On Debian or Ubuntu: apt-get install openjdk-17-jre-headless"
     fi
     command -v mvn >/dev/null || lack "Maven. On Debian or Ubuntu: apt-get install maven"
+    command -v curl >/dev/null || lack "curl, which a sample system uses. On Debian or Ubuntu: apt-get install curl"
     if [ "$kind" = dev ] && [ -z "$(find_browser)" ] && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; }; then
         lack "Chromium, for the tests of the pages. Set CHROMIUM to one, or on Debian: apt-get install chromium"
     fi

@@ -105,7 +105,7 @@ def _own(deployment: Deployment, name: str) -> dict[str, str]:
             return {
                 "DSR_URL": url(deployment, "dsr"),
                 "ACCOUNTS_URL": url(deployment, "accounts"),
-                "STATE": str(deployment.directory / "marketing"),
+                "DATA_DIR": str(deployment.directory / "marketing"),
                 "INTERVAL": "1",
             }
         case _:
