@@ -9,7 +9,13 @@ from audit.domain.completeness import trail
 from privacy_contracts import Event
 from privacy_contracts.notices import NoticeSent
 from privacy_contracts.replies import ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
-from privacy_contracts.requests import DeletionConfirmed, RequestClosed, RequestReceived, RequestVerified
+from privacy_contracts.requests import (
+    DeletionConfirmed,
+    RequestClosed,
+    RequestReceived,
+    RequestVerified,
+    RequestWithdrawn,
+)
 from privacy_contracts.topology import systems
 
 from .records import AT, REQUEST, deletion
@@ -106,3 +112,29 @@ def test_who_was_not_asked_is_unexpected_and_missing_from_the_list() -> None:
     found = trail(events, True, SYSTEMS)
     assert found.unexpected == ["accounts"]
     assert found.missing == ["deletion.requested accounts accounts"]
+
+
+def test_a_request_that_ended_early_needs_no_answers() -> None:
+    """Given a request that was withdrawn, or never verified, then only what led there must be recorded."""
+    received, verified, confirmed, *_ = whole()
+    withdrawn = RequestWithdrawn(request=REQUEST, account="a1", withdrawn_at=AT)
+    expired = RequestClosed(request=REQUEST, outcome="not_verified", closed_at=AT)
+    assert trail([received, verified, withdrawn], False, SYSTEMS).complete
+    assert trail([received, verified, confirmed, withdrawn], False, SYSTEMS).complete
+    assert trail([received, expired], False, SYSTEMS).complete
+    assert trail([verified, withdrawn], False, SYSTEMS).missing == ["request.received"]
+    assert trail([received, withdrawn], False, SYSTEMS).missing == ["request.verified"]
+    assert not trail([received], False, SYSTEMS).complete
+
+
+def test_closing_does_not_excuse_what_was_asked() -> None:
+    received, verified, confirmed, asked, *_ = whole()
+    closed = RequestClosed(request=REQUEST, account="a1", outcome="completed", closed_at=AT)
+    found = trail([received, verified, confirmed, asked, closed], False, SYSTEMS)
+    assert "reply orders" in found.missing
+
+
+def test_to_be_called_completed_something_must_have_been_asked() -> None:
+    received, verified, confirmed, *_ = whole()
+    closed = RequestClosed(request=REQUEST, account="a1", outcome="completed", closed_at=AT)
+    assert "deletion.requested company orders" in trail([received, verified, confirmed, closed], True, SYSTEMS).missing

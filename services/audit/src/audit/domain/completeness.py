@@ -15,6 +15,7 @@ from privacy_contracts.requests import (
     RequestClosed,
     RequestReceived,
     RequestVerified,
+    RequestWithdrawn,
 )
 from privacy_contracts.topology import Systems
 
@@ -51,9 +52,18 @@ def trail(events: Sequence[Event], account_deleted: bool, systems: Systems) -> T
     replies = _replies(events)
     answers = [_answer(name, stage, events, replies) for name, stage in asked.items()]
     missing = _steps_missing(events)
-    for name, system in systems.by_name.items():
-        if name not in asked:
-            missing.append(f"deletion.requested {system.stage} {name}")
+    if asked or not _ended_early(events):
+        missing += _deletion_missing(events, answers, account_deleted, systems)
+    return Trail(not missing, answers, missing, sorted(set(replies) - set(asked)))
+
+
+def _deletion_missing(
+    events: Sequence[Event], answers: Sequence[Answer], account_deleted: bool, systems: Systems
+) -> list[str]:
+    asked = {answer.system for answer in answers}
+    missing = [
+        f"deletion.requested {system.stage} {name}" for name, system in systems.by_name.items() if name not in asked
+    ]
     missing += [f"reply {answer.system}" for answer in answers if not answer.final]
     if not account_deleted:
         missing.append("account.deleted")
@@ -61,15 +71,25 @@ def trail(events: Sequence[Event], account_deleted: bool, systems: Systems) -> T
         missing.append("request.closed")
     if not any(isinstance(event, NoticeSent | NoticeFailed) and event.template == "completion" for event in events):
         missing.append("notice completion")
-    return Trail(not missing, answers, missing, sorted(set(replies) - set(asked)))
+    return missing
+
+
+def _ended_early(events: Sequence[Event]) -> bool:
+    """Withdrawn, or closed without a deletion: no system has anything to answer."""
+    return any(
+        isinstance(event, RequestWithdrawn) or (isinstance(event, RequestClosed) and event.outcome != "completed")
+        for event in events
+    )
 
 
 def _steps_missing(events: Sequence[Event]) -> list[str]:
-    return [
-        step.type
-        for step in (RequestReceived, RequestVerified, DeletionConfirmed)
-        if not any(isinstance(event, step) for event in events)
-    ]
+    """The steps before the deletion that this request must have gone through."""
+    steps: list[type[Event]] = [RequestReceived]
+    if any(isinstance(event, DeletionRequested) for event in events) or not _ended_early(events):
+        steps += [RequestVerified, DeletionConfirmed]
+    elif any(isinstance(event, RequestWithdrawn) for event in events):
+        steps.append(RequestVerified)
+    return [step.type for step in steps if not any(isinstance(event, step) for event in events)]
 
 
 def _asked(events: Sequence[Event]) -> dict[str, str]:
