@@ -84,6 +84,9 @@ class Auth:
             return jwt.decode(token, newer, algorithms=["RS256", "ES256"]).claims
 
     async def _key_set(self, age: float) -> KeySet:
+        """Keys at most `age` seconds old, or older ones while the issuer is away."""
+        if self._keys and time.monotonic() - self._fetched <= age:
+            return self._keys
         async with self._lock:
             if self._keys is None or time.monotonic() - self._fetched > age:
                 try:

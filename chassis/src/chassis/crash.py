@@ -1,6 +1,7 @@
 """Named places at which a process may die, so that tests can kill it at each of them.
 
-`CRASH_POINT=<name>[:n]` ends the process as `kill -9` would, when the point is passed for the n-th time.
+`CRASH_POINT=<name>[:n]` ends the process as `kill -9` would, when the point is passed for the n-th time;
+`CRASH_POINT=<name>[:n]:stop` pauses it there instead, until somebody sends SIGCONT. Either is said on standard error.
 """
 
 import os
@@ -26,10 +27,12 @@ _passed: Counter[str] = Counter()
 
 
 def point(name: str) -> None:
-    """Die here, if the environment says so."""
-    wanted, _, times = os.environ.get("CRASH_POINT", "").partition(":")
+    """Die here, or pause, if the environment says so."""
+    wanted, *how = os.environ.get("CRASH_POINT", "").split(":")
     if name != wanted:
         return
+    pauses = "stop" in how
     _passed[name] += 1
-    if _passed[name] == int(times or 1):
-        os.kill(os.getpid(), signal.SIGKILL)
+    if _passed[name] == int(next((times for times in how if times.isdecimal()), 1)):
+        os.write(2, f"crash point {name}: {'paused' if pauses else 'killed'}\n".encode())
+        os.kill(os.getpid(), signal.SIGSTOP if pauses else signal.SIGKILL)

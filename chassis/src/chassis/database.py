@@ -24,17 +24,21 @@ class Unavailable(Exception):
     """The database is away; what was under way may or may not have committed."""
 
 
-def is_timeout(error: BaseException) -> bool:
-    """A statement took too long: transient, unless one event alone brings it about again and again."""
-    return isinstance(error, TimeoutError) or getattr(error, "sqlstate", None) == _QUERY_CANCELED
-
-
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed later without anybody mending anything."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES
     return isinstance(error, Unavailable | OSError)
+
+
+def will_pass(error: BaseException) -> bool:
+    """Transient, and not a statement that took too long: that is the event's own fault when it happens to it alone.
+
+    Waiting for a lock ends earlier, with another state, and does pass.
+    """
+    took_too_long = isinstance(error, TimeoutError) or getattr(error, "sqlstate", None) == _QUERY_CANCELED
+    return is_transient(error) and not took_too_long
 
 
 async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -44,7 +48,7 @@ async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 async def open_pool(url: str, service: str, size: int = 16) -> Pool:
     """A pool that connects on first use, so that a service starts without its database.
 
-    `search_path` is the service's schema, then chassis'. Statements end after 30 s.
+    `search_path` is the service's schema, then chassis'. Statements end after 30 s, waiting for a lock after 10.
     """
     pool: Pool = await asyncpg.create_pool(
         url,
@@ -52,7 +56,12 @@ async def open_pool(url: str, service: str, size: int = 16) -> Pool:
         max_size=size,
         command_timeout=30,
         init=_init,
-        server_settings={"search_path": f"{service},chassis,public", "timezone": "UTC", "application_name": service},
+        server_settings={
+            "search_path": f"{service},chassis,public",
+            "timezone": "UTC",
+            "application_name": service,
+            "lock_timeout": "10s",
+        },
     )
     return pool
 

@@ -25,6 +25,7 @@ _RETRIED = counter("jobs_retried", "attempts that will be repeated")
 _EXPIRED = counter("jobs_expired", "jobs that met their deadline")
 
 LEASE = timedelta(seconds=60)
+DRAIN_SECONDS = 5
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 600.0
 
 
@@ -64,15 +65,7 @@ class _Superseded(Exception):
 
 async def put(tx: Connection, kind: str, key: str, payload: dict[str, Any], deadline: timedelta) -> None:
     """Add a job to be done before `deadline` from now; one that is there already stays as it is."""
-    await tx.execute(
-        "INSERT INTO chassis.jobs (kind, key, payload, deadline, traceparent)"
-        " VALUES ($1, $2, $3, now() + $4::interval, $5) ON CONFLICT DO NOTHING",
-        kind,
-        key,
-        payload,
-        deadline,
-        traceparent(),
-    )
+    await put_many(tx, kind, [key], payload, deadline)
 
 
 async def put_many(tx: Connection, kind: str, keys: list[str], payload: dict[str, Any], deadline: timedelta) -> None:
@@ -148,7 +141,8 @@ async def _again(pool: Pool, job: Job, claim: UUID, error: Exception) -> None:
         after = timedelta(seconds=min(_FIRST_BACKOFF * 2 ** min(job.attempts, 20), _LONGEST_BACKOFF))
     async with transaction(pool) as tx:
         await tx.execute(
-            "UPDATE chassis.jobs SET run_at = least(now() + $4::interval, greatest(deadline, now())), claim = NULL"
+            "UPDATE chassis.jobs SET claim = NULL, run_at = now() + CASE WHEN deadline > now()"
+            " THEN least($4::interval, deadline - now()) ELSE $4::interval END"
             " WHERE kind = $1 AND key = $2 AND claim = $3",
             job.kind,
             job.key,
@@ -181,10 +175,18 @@ async def run(pool: Pool, kinds: Mapping[str, JobKind], holder: str, poll: float
 
 
 async def _work(pool: Pool, kind: str, how: JobKind, holder: str, found: asyncio.Event, poll: float | None) -> None:
-    """One worker. The first of a kind polls; it wakes the others when it finds something."""
+    """One worker. The first of a kind polls; it wakes the others when it finds something.
+
+    Cancelled, it lets the job under way end: what was sent shall be known to have been sent.
+    """
     while True:
+        attempt = asyncio.create_task(run_one(pool, kind, how, holder))
         try:
-            busy = await run_one(pool, kind, how, holder)
+            busy = await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            await asyncio.wait([attempt], timeout=DRAIN_SECONDS)
+            attempt.cancel()
+            raise
         except Exception as error:
             log.warning("jobs wait: %s", type(error).__name__)
             busy = False

@@ -9,7 +9,7 @@ never overwrite what its successor wrote.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -101,20 +101,18 @@ class Relay:
         self._epoch = 0
 
     async def run(self) -> None:
-        """Publish for ever; without Kafka, Postgres or the lease, wait and try again."""
-        while True:
-            try:
-                await self._take_lease()
-                producer = self._producer()
+        """Publish for ever; without Kafka, Postgres or the lease, wait and try again. Cancelled, give the lease up."""
+        try:
+            while True:
                 try:
-                    await producer.start()
-                    await self._publish_all(producer)
-                finally:
-                    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                        await asyncio.wait_for(producer.stop(), 5)
-            except Exception as error:
-                log.info("relay waits: %s", type(error).__name__)
-                await asyncio.sleep(0.5)
+                    await self._take_lease()
+                    await self._publish_all()
+                except Exception as error:
+                    log.info("relay waits: %s", type(error).__name__)
+                    await asyncio.sleep(0.5)
+        finally:
+            with contextlib.suppress(Exception):  # then it runs out
+                await asyncio.wait_for(self._give_up_lease(), 2)
 
     async def _take_lease(self) -> None:
         """Ours at once if this instance held it, else when it has run out. Raises `LostLease`."""
@@ -132,29 +130,31 @@ class Relay:
             raise LostLease
         self._epoch = epoch
 
-    async def _publish_all(self, producer: AIOKafkaProducer) -> None:
-        async with self._wakened() as wake:
-            while True:
-                wake.clear()
-                rows = await self._number()
-                if rows:
-                    await self._publish(producer, rows)
-                    await self._delete([row["id"] for row in rows])
-                else:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(wake.wait(), 1)
+    async def _give_up_lease(self) -> None:
+        async with transaction(self._pool) as tx:
+            await tx.execute(
+                "UPDATE chassis.leases SET expires_at = now() WHERE name = 'relay' AND epoch = $1", self._epoch
+            )
 
-    @contextlib.asynccontextmanager
-    async def _wakened(self) -> AsyncIterator[asyncio.Event]:
-        """An event that is set when something was put in, or when the connection that listens is lost."""
+    async def _publish_all(self) -> None:
+        """Publish what is there and what comes. Ends by an error only; a new producer then takes over."""
         wake = asyncio.Event()
-        async with self._pool.acquire() as listener:
-            await listener.add_listener(_CHANNEL, lambda *_: wake.set())
-            try:
-                yield wake
-            finally:
-                if not listener.is_closed():
-                    await listener.reset()
+        producer = self._producer()
+        try:
+            await producer.start()
+            async with self._pool.acquire() as listener:
+                await listener.add_listener(_CHANNEL, lambda *_: wake.set())
+                while not listener.is_closed():
+                    wake.clear()
+                    if rows := await self._number():
+                        await self._publish(producer, rows)
+                        await self._delete([row["id"] for row in rows])
+                    else:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(wake.wait(), 1)
+        finally:
+            with contextlib.suppress(KafkaError, OSError):
+                await asyncio.wait_for(producer.stop(), 2)
 
     async def _number(self) -> list[asyncpg.Record]:
         """The next rows in order, each with its sequence; those numbered before a crash come first."""

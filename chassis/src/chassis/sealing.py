@@ -17,7 +17,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chassis import crash
-from chassis.clock import real
 from chassis.database import Connection, Pool, transaction
 
 _NONCE = 12
@@ -28,7 +27,10 @@ class KeyErased(Exception):
 
 
 class Sealing:
-    """Seals, opens and erases. `masters` maps versions to 32-byte keys; the highest wraps new keys."""
+    """Seals, opens and erases. `masters` maps versions to 32-byte keys; the highest wraps new keys.
+
+    The lowest also keys the fingerprints, so it stays for as long as they do.
+    """
 
     def __init__(self, masters: dict[int, bytes], ledger: Path) -> None:
         self._masters = masters
@@ -40,6 +42,7 @@ class Sealing:
     def from_files(cls, masters: Path, ledger: Path) -> "Sealing":
         """Read `{"1": "<base64 of 32 bytes>"}`."""
         keys = {int(version): base64.b64decode(key) for version, key in json.loads(masters.read_text()).items()}
+        ledger.touch()  # a ledger that cannot be written is told at start, not at the first erasure
         return cls(keys, ledger)
 
     def fingerprint(self, purpose: str, value: str) -> bytes:
@@ -66,16 +69,20 @@ class Sealing:
 
     async def erase(self, tx: Connection, owner: str) -> None:
         """Write the ledger line, durable, then destroy the key."""
-        line = json.dumps({"owner": owner, "at": real().isoformat()}) + "\n"
-        with self._ledger.open("a") as ledger:
-            ledger.write(line)
+        at: datetime = await tx.fetchval("SELECT clock_timestamp()")  # the clock that dates the keys
+        line = json.dumps({"owner": owner, "at": at.isoformat()})
+        with self._ledger.open("ab") as ledger:
+            ledger.write(f"\n{line}\n".encode())  # a line of its own, even after one that a crash tore
             ledger.flush()
             os.fsync(ledger.fileno())
         crash.point("sealing.after-ledger")
         await tx.execute("DELETE FROM keys.owners WHERE owner = $1", owner)
 
     async def replay_ledger(self, pool: Pool) -> None:
-        """Destroy every key that the ledger says is destroyed: after a restore some may be back."""
+        """Destroy every key that the ledger says is destroyed: after a restore some may be back.
+
+        A torn line is left out: its transaction never went on.
+        """
         if not self._ledger.exists():
             return
         lines = [json.loads(line) for line in self._ledger.read_text().splitlines() if line.endswith("}")]

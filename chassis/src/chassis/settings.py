@@ -3,14 +3,34 @@
 import socket
 import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, FilePath, Json, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound="Settings")
+
+
+def _verified(url: SecretStr | None) -> bool:
+    return url is None or "sslmode=verify-full" in url.get_secret_value()
+
+
+def _https(url: str) -> bool:
+    return url.startswith("https://")
+
+
+_SECURE: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "public_url": (_https, "must be https"),
+    "database_url": (_verified, "must say sslmode=verify-full"),
+    "owner_database_url": (_verified, "must say sslmode=verify-full"),
+    "kafka_tls": (bool, "must be on"),
+    "issuer": (_https, "must be https"),
+    "service_urls": (lambda urls: all(map(_https, urls.values())), "must hold https addresses only"),
+    "clock_offset": (lambda file: file is None, "must be absent"),
+}
 
 
 class Settings(BaseSettings):
@@ -34,30 +54,19 @@ class Settings(BaseSettings):
     issuer: str
     client_id: str
     client_secret: SecretStr
-    service_urls: dict[str, str] = {}
-    master_keys: Path
+    service_urls: Json[dict[str, str]] = Field(default="{}", validate_default=True)
+    master_keys: FilePath
     erasure_ledger: Path
-    company: Path
+    company: FilePath
     clock_offset: Path | None = None
 
-    @model_validator(mode="after")
-    def _secure_outside_a_local_environment(self) -> Self:
-        if self.environment == "local":
-            return self
-        wrong = []
-        if not self.issuer.startswith("https://"):
-            wrong.append("ISSUER must be https")
-        if not self.kafka_tls:
-            wrong.append("KAFKA_TLS must be on")
-        if "sslmode=verify-full" not in self.database_url.get_secret_value():
-            wrong.append("DATABASE_URL must say sslmode=verify-full")
-        if any(not url.startswith("https://") for url in self.service_urls.values()):
-            wrong.append("SERVICE_URLS must be https")
-        if self.clock_offset is not None:
-            wrong.append("CLOCK_OFFSET is for ENVIRONMENT=local")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
+    @field_validator(*_SECURE)
+    @classmethod
+    def _secure_outside_a_local_environment(cls, value: Any, info: ValidationInfo) -> Any:
+        holds, demand = _SECURE[str(info.field_name)]
+        if info.data.get("environment") != "local" and not holds(value):
+            raise ValueError(f"outside ENVIRONMENT=local it {demand}")
+        return value
 
 
 def load(settings: type[S]) -> S:

@@ -115,6 +115,7 @@ def database(servers: Servers) -> Database:
             databases.url(servers.postgres.port, service, servers.postgres.roles[service], name), service, size
         )
         try:
+            await pool.execute("SELECT chassis.roll_inbox()")  # the template may be days old
             yield pool
         finally:
             await pool.close()
@@ -179,6 +180,7 @@ def runtime(tmp_path: Path, signing_key: RSAKey, servers: Servers) -> Callable[.
         company: Company = COMPANY,
         **given: Any,
     ) -> Runtime[Any]:
+        (tmp_path / "unused").touch()
         values: dict[str, Any] = {
             "environment": "local",
             "port": 1,
@@ -191,9 +193,9 @@ def runtime(tmp_path: Path, signing_key: RSAKey, servers: Servers) -> Callable[.
             "issuer": ISSUER,
             "client_id": name,
             "client_secret": SecretStr("unused"),
-            "master_keys": tmp_path / "masters.json",
+            "master_keys": tmp_path / "unused",
             "erasure_ledger": tmp_path / "erasures",
-            "company": tmp_path / "company.toml",
+            "company": tmp_path / "unused",
         }
         return Runtime(
             name=name,
@@ -279,7 +281,7 @@ def record(
 
 async def deliver_records(app: App, runtime: Runtime[Any], *records: Record) -> Batches:
     """Put records through the real batch path, each at the next offset of its topic."""
-    batches = Batches(runtime.pool, app.handlers, runtime.sealing)
+    batches = Batches(runtime.pool, app.handlers, runtime.sealing, backoff=(0.0, 0.0))
     positions = await batches.assigned({(each.topic, each.partition): 0 for each in records})
     placed = []
     for each in records:

@@ -6,6 +6,7 @@ It starts without Kafka or Postgres, says in `/readyz` what is missing, and neve
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaProducer
@@ -27,6 +28,7 @@ from chassis.settings import Settings
 log = logging.getLogger(__name__)
 _GAUGE_SECONDS = 5.0
 _HOUSEKEEPING_SECONDS = 3600.0
+_DRAIN_SECONDS = 7
 
 
 class Service:
@@ -57,16 +59,20 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """Run everything beside HTTP; cancel it at the end and let it drain."""
+        """Run everything beside HTTP; cancel it at the end and let it drain.
+
+        Should it end by itself, the process ends too: half a service would look alive.
+        """
         running = asyncio.create_task(self._run())
+        running.add_done_callback(_ended)
         try:
             yield
         finally:
+            running.remove_done_callback(_ended)
             running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait([running], timeout=_DRAIN_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._runtime.pool.close(), 5)
+                await asyncio.wait_for(self._runtime.pool.close(), 1)
 
     async def _run(self) -> None:
         await self._prepare()
@@ -86,11 +92,12 @@ class Service:
             try:
                 async with transaction(self._runtime.pool) as tx:
                     lacking = await migrate.missing(tx, self._migrations)
-                    unsafe = await tx.fetchval("SELECT current_setting('fsync') = 'off'")
+                    if not lacking:
+                        await tx.execute("SELECT chassis.roll_inbox()")
+                    if await tx.fetchval("SELECT current_setting('fsync') = 'off'"):
+                        log.warning("the database runs without fsync: a loss of power may lose committed state")
                 if not lacking:
                     await self._runtime.sealing.replay_ledger(self._runtime.pool)
-                    if unsafe:
-                        log.warning("the database runs without fsync: a loss of power may lose committed state")
                     if self._app.on_start:
                         await self._app.on_start()
                     self._started = None
@@ -99,8 +106,8 @@ class Service:
             except migrate.SchemaTooNew as error:
                 self._started = str(error)
             except Exception as error:
-                log.info("waiting for the database: %s", type(error).__name__)
-                self._started = "database away"
+                log.info("cannot start yet: %s", type(error).__name__)
+                self._started = f"waiting: {type(error).__name__}"
             await asyncio.sleep(0.5)
 
     async def _keep_house(self) -> None:
@@ -147,8 +154,18 @@ class Service:
         except Exception as error:
             found["database"] = type(error).__name__
         for name, check in self._app.ready.items():
-            found[name] = await check()
+            try:
+                found[name] = await check()
+            except Exception as error:
+                found[name] = type(error).__name__
         return {part: problem for part, problem in found.items() if problem}
+
+
+def _ended(running: "asyncio.Task[None]") -> None:
+    error = running.exception()
+    parts = [type(each).__name__ for each in getattr(error, "exceptions", [error])]
+    log.critical("a part of the service has ended: %s", ", ".join(parts))
+    signal.raise_signal(signal.SIGTERM)
 
 
 def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastAPI:

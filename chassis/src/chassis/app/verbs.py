@@ -76,17 +76,19 @@ async def _runtime(name: str, settings: S) -> AsyncIterator[Runtime[S]]:
     pool = await open_pool(settings.database_url.get_secret_value(), name)
     async with httpx.AsyncClient(timeout=10, follow_redirects=False) as client:
         auth, call = edges(settings, name, client)
-        yield Runtime(
-            name=name,
-            settings=settings,
-            pool=pool,
-            clock=Clock(settings.clock_offset),
-            sealing=Sealing.from_files(settings.master_keys, settings.erasure_ledger),
-            auth=auth,
-            call=call,
-            company=company(settings.company),
-        )
-        await pool.close()
+        try:
+            yield Runtime(
+                name=name,
+                settings=settings,
+                pool=pool,
+                clock=Clock(settings.clock_offset),
+                sealing=Sealing.from_files(settings.master_keys, settings.erasure_ledger),
+                auth=auth,
+                call=call,
+                company=company(settings.company),
+            )
+        finally:
+            await pool.close()
 
 
 async def _serve(
@@ -102,7 +104,7 @@ async def _serve(
             access_log=False,
             log_level="warning",
             server_header=False,
-            timeout_graceful_shutdown=10,
+            timeout_graceful_shutdown=2,
         )
         log.info("%s serves on port %d", name, settings.port)
         await uvicorn.Server(config).serve()

@@ -8,28 +8,24 @@ repeat is recognised. A batch that fails is rolled back and split at the failing
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chassis import crash
 from chassis.consumer import dead_letters
-from chassis.consumer.dead_letters import Letter
 from chassis.consumer.handlers import Handlers
-from chassis.consumer.records import Received, Record, Rejected, Undecodable, decode, identity
-from chassis.database import Connection, Pool, affected, is_timeout, is_transient, transaction
+from chassis.consumer.records import Record, Rejected, Undecodable, code_of, decode, identity
+from chassis.database import Connection, Pool, affected, transaction, will_pass
 from chassis.sealing import Sealing
 from chassis.telemetry import counter
-from privacy_contracts import Event
 
 log = logging.getLogger(__name__)
-_APPLIED = counter("consumer_applied", "records whose transaction committed, by topic")
+_APPLIED = counter("consumer_applied", "records whose transaction committed")
 _REPEATED = counter("consumer_repeated", "events that were recognised as repeats")
 _DEAD = counter("consumer_dead_letters", "records that became dead letters, by reason")
 _PAUSED = counter("consumer_pauses", "times the consumer waited for something to come back")
 
 Partition = tuple[str, int]
-ATTEMPTS = 3
-_BACKOFF = (0.05, 0.2, 1.0, 2.0)
 
 
 class Fenced(Exception):
@@ -83,15 +79,23 @@ class Breaker:
 
 @dataclass
 class Batches:
-    """Applies batches for one consumer group. `positions` is what this consumer knows of its partitions."""
+    """Applies batches for one consumer group. `positions` is what this consumer knows of its partitions.
+
+    `passed` holds how far the log was read where no record of the batch is: nothing but transaction markers stands
+    between, and the positions follow, so that a log that expired behind them does not look like one that lost events.
+    `backoff` are the seconds between the attempts of one event, `pause` those of waiting for something to come back.
+    """
 
     pool: Pool
     handlers: Handlers
     sealing: Sealing
     breaker: Breaker = field(default_factory=Breaker)
     positions: dict[Partition, int] = field(default_factory=dict)
+    passed: dict[Partition, int] = field(default_factory=dict)
     waiting_for: str | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    backoff: tuple[float, ...] = (0.2, 1.0)
+    pause: float = 0.5
 
     async def assigned(self, beginnings: Mapping[Partition, int]) -> dict[Partition, int]:
         """Where to go on, by partition; a partition seen for the first time starts at its beginning."""
@@ -101,9 +105,7 @@ class Batches:
                 " ON CONFLICT DO NOTHING",
                 [(topic, partition, offset) for (topic, partition), offset in beginnings.items()],
             )
-            rows = await tx.fetch("SELECT topic, partition, next_offset FROM chassis.positions")
-        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-        self.positions = {partition: stored[partition] for partition in beginnings}
+        self.positions, self.passed, self.waiting_for = await self._stored(beginnings), {}, None
         return dict(self.positions)
 
     async def handle(self, records: Sequence[Record]) -> None:
@@ -113,24 +115,19 @@ class Batches:
             try:
                 await self._once(rest)
                 return
-            except ItemFailed as failure:
-                if is_transient(failure.cause) and not is_timeout(failure.cause):
-                    await self._pause(failure.cause)
-                    await self._reload()
-                    rest = self._ahead(rest)
-                    continue
+            except (Fenced, Stopped):
+                raise
+            except Exception as error:
+                failure = error
+            if will_pass(_cause(failure)):
+                await self._wait(failure)
+                rest = self._ahead(rest)
+            elif isinstance(failure, ItemFailed):
                 log.info("splitting a batch of %d: %s", len(rest), type(failure.cause).__name__)
                 await self.handle(rest[: failure.index])
                 await self._single(rest[failure.index])
                 rest = rest[failure.index + 1 :]
-            except (Fenced, Stopped, CircuitOpen):
-                raise
-            except Exception as error:
-                if is_transient(error) and not is_timeout(error):
-                    await self._pause(error)
-                    await self._reload()
-                    rest = self._ahead(rest)
-                    continue
+            else:
                 for record in rest:
                     await self._single(record)
                 return
@@ -142,24 +139,22 @@ class Batches:
             try:
                 await self._once([record])
                 return
-            except (Fenced, Stopped, CircuitOpen):
+            except (Fenced, Stopped):
                 raise
             except Exception as error:
-                cause = error.cause if isinstance(error, ItemFailed) else error
-            if self.handlers.raw_handler or (is_transient(cause) and not is_timeout(cause)):
-                await self._pause(cause)
-                await self._reload()
+                cause = _cause(error)
+            if self.handlers.raw_handler or will_pass(cause):
+                await self._wait(cause)
                 continue
             failures += 1
             if failures == 1:
                 self.breaker.failure(_breaker_key(record), time.monotonic())
-            if failures >= ATTEMPTS or isinstance(cause, Rejected):
-                reason = str(cause) if isinstance(cause, Rejected) else type(cause).__name__
-                await self.handle_dead(record, reason)
+            if failures > len(self.backoff) or isinstance(cause, Rejected | Undecodable):
+                await self._bury(record, code_of(cause))
                 return
-            await self._sleep(_BACKOFF[failures])
+            await self._sleep(self.backoff[failures - 1])
 
-    async def handle_dead(self, record: Record, reason: str) -> None:
+    async def _bury(self, record: Record, reason: str) -> None:
         """Keep a record as a dead letter, with its position and its id; without end while the database is away."""
         while self._ahead([record]):
             try:
@@ -168,8 +163,7 @@ class Batches:
             except (Fenced, Stopped):
                 raise
             except Exception as error:
-                await self._pause(error)
-                await self._reload()
+                await self._wait(error)
 
     async def _once(self, records: Sequence[Record], dead: str | None = None) -> None:
         """One transaction. `dead` is the reason for which the only record becomes a dead letter."""
@@ -188,7 +182,8 @@ class Batches:
 
     async def _advance(self, tx: Connection, records: Sequence[Record]) -> dict[Partition, int]:
         """Move the stored positions behind these records; raises `Fenced` where a stored one is not as known."""
-        ends = {(record.topic, record.partition): record.offset + 1 for record in records}
+        ends = {each: upto for each, upto in self.passed.items() if upto > self.positions.get(each, upto)}
+        ends |= {(record.topic, record.partition): record.offset + 1 for record in records}
         moved = await tx.execute(
             "UPDATE chassis.positions SET next_offset = moved.upto"
             " FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) AS moved (topic, partition, known, upto)"
@@ -204,66 +199,55 @@ class Batches:
         return ends
 
     async def _apply(self, tx: Connection, records: Sequence[Record], dead: str | None) -> None:
-        decoded = [self._decode(record) for record in records]
         fresh = await _remember(tx, [identity(record) for record in records])
         crash.point("consumer.after-inbox")
         keys = {key for record in records if (key := self._held_key(record))}
         held = await dead_letters.held(tx, sorted(keys))
-        letters = []
-        for index, (record, found) in enumerate(zip(records, decoded, strict=True)):
+        for index, record in enumerate(records):
+            topic = self.handlers.topics[record.topic]
             if not fresh[index]:
                 _REPEATED.add(1)
-                continue
-            key = self._held_key(record)
-            reason = found if isinstance(found, str) else dead
-            if found is None:
-                continue
-            if key in held:
-                letters.append(Letter(record, None))
-            elif reason is not None:
-                letters.append(Letter(record, reason))
-                held |= {key} if key else set()
-                _DEAD.add(1, {"topic": record.topic, "reason": reason})
-                log.warning("dead letter on %s: %s", record.topic, reason)
-            elif isinstance(found, Received):
+            elif self._held_key(record) in held:
+                await dead_letters.insert(tx, self.sealing, topic, record, None)
+            elif dead:
+                await dead_letters.insert(tx, self.sealing, topic, record, dead)
+                _DEAD.add(1, {"topic": record.topic, "reason": dead})
+                log.warning("dead letter on %s: %s", record.topic, dead)
+            else:
                 try:
-                    await self.handlers.apply(found, tx)
+                    if received := decode(record, topic, self.handlers.events):
+                        await self.handlers.apply(received, tx)
                 except Exception as error:
                     raise ItemFailed(index, error) from error
-        await dead_letters.insert(tx, self.sealing, self.handlers.topics, letters)
-
-    def _decode(self, record: Record) -> Received[Event] | str | None:
-        """The event, None for a type nobody here handles, or the reason why it is neither."""
-        try:
-            return decode(record, self.handlers.topics[record.topic], self.handlers.events)
-        except Undecodable as error:
-            return str(error)
 
     def _held_key(self, record: Record) -> tuple[str, bytes] | None:
-        ordered = self.handlers.topics[record.topic].ordered and record.key is not None
-        return (record.topic, record.key) if ordered and record.key is not None else None
+        """What a dead letter would hold; None where order does not matter or there is no key."""
+        if record.key is None or not self.handlers.topics[record.topic].ordered:
+            return None
+        return record.topic, record.key
 
     def _ahead(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those of our partitions that are not applied yet; the broker may hand out others again."""
         nothing = float("inf")
         return [each for each in records if each.offset >= self.positions.get((each.topic, each.partition), nothing)]
 
-    async def _reload(self) -> None:
-        """Read our positions anew: after a lost connection nobody knows whether the last commit happened."""
+    async def _wait(self, error: Exception) -> None:
+        """Wait, then read our positions anew: after a lost connection nobody knows if the last commit happened."""
         while True:
+            self.waiting_for = type(_cause(error)).__name__
+            _PAUSED.add(1)
+            await self._sleep(self.pause)
             try:
-                async with transaction(self.pool) as tx:
-                    rows = await tx.fetch("SELECT topic, partition, next_offset FROM chassis.positions")
-                stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-                self.positions = {partition: stored[partition] for partition in self.positions}
+                self.positions = await self._stored(self.positions)
                 return
-            except Exception as error:
-                await self._pause(error)
+            except Exception as again:
+                error = again
 
-    async def _pause(self, error: Exception) -> None:
-        self.waiting_for = type(error).__name__
-        _PAUSED.add(1)
-        await self._sleep(_BACKOFF[-1] if self.handlers.raw_handler is None else _BACKOFF[-2])
+    async def _stored(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        async with transaction(self.pool) as tx:
+            rows = await tx.fetch("SELECT topic, partition, next_offset FROM chassis.positions")
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        return {partition: stored[partition] for partition in partitions}
 
     async def _sleep(self, seconds: float) -> None:
         """Raises `Stopped` when partitions are taken away meanwhile."""
@@ -272,6 +256,10 @@ class Batches:
         except TimeoutError:
             return
         raise Stopped
+
+
+def _cause(error: Exception) -> Exception:
+    return error.cause if isinstance(error, ItemFailed) else error
 
 
 def _breaker_key(record: Record) -> object:

@@ -4,7 +4,7 @@ A key is held while any row of it is here. Whoever finds a key held locks its ro
 key and a batch that adds to it see each other: nothing is left behind, nothing overtakes.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from chassis.consumer.handlers import Handlers
-from chassis.consumer.records import Record, Undecodable, decode
+from chassis.consumer.records import Record, code_of, decode
 from chassis.database import Connection, Pool, transaction
 from chassis.sealing import KeyErased, Sealing
 from privacy_contracts.topology import Topic
@@ -36,34 +36,28 @@ class OperatorAct:
 Audit = Callable[[Connection, OperatorAct], Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Letter:
-    """A record with the code of its failure, or None when it waits behind another of its key."""
+async def insert(tx: Connection, sealing: Sealing, topic: Topic, record: Record, reason: str | None) -> None:
+    """Keep a record with the code of its failure, or None when it waits behind another of its key.
 
-    record: Record
-    reason: str | None
-
-
-async def insert(tx: Connection, sealing: Sealing, topics: Mapping[str, Topic], letters: Sequence[Letter]) -> None:
-    """Keep letters. Bodies of topics with personal data are sealed under a key of their own."""
-    for letter in letters:
-        record, body, owner, letter_id = letter.record, letter.record.value, None, uuid7()
-        if topics[record.topic].personal and body is not None:
-            owner = f"dead-letter/{letter_id}"
-            body = await sealing.seal(tx, owner, body.decode("latin-1"), _CONTEXT)
-        await tx.execute(
-            f"INSERT INTO chassis.dead_letters ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",  # noqa: S608 - constants
-            letter_id,
-            record.topic,
-            record.partition,
-            record.offset,
-            record.key,
-            [[name, None if value is None else value.decode("latin-1")] for name, value in record.headers],
-            body,
-            owner,
-            letter.reason,
-            record.timestamp,
-        )
+    Bodies of topics with personal data are sealed under a key of their own.
+    """
+    letter_id, body, owner = uuid7(), record.value, None
+    if topic.personal and body is not None:
+        owner = f"dead-letter/{letter_id}"
+        body = await sealing.seal(tx, owner, body.decode("latin-1"), _CONTEXT)
+    await tx.execute(
+        f"INSERT INTO chassis.dead_letters ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",  # noqa: S608 - constants
+        letter_id,
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        [[name, None if value is None else value.decode("latin-1")] for name, value in record.headers],
+        body,
+        owner,
+        reason,
+        record.timestamp,
+    )
 
 
 async def held(tx: Connection, keys: Sequence[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
@@ -103,34 +97,17 @@ class NoSuchLetter(Exception):
     """No dead letter has this id."""
 
 
-async def _load(tx: Connection, sealing: Sealing, letter_id: UUID) -> Letter:
-    row = await tx.fetchrow(
-        f"SELECT {_COLUMNS} FROM chassis.dead_letters WHERE id = $1 FOR UPDATE",  # noqa: S608 - constants
-        letter_id,
-    )
-    if row is None:
-        raise NoSuchLetter(f"no dead letter has the id {letter_id}")
-    return Letter(await _record(tx, sealing, dict(row)), row["reason"])
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter with its body."""
 
-
-async def _remove(tx: Connection, letter_id: UUID) -> None:
-    await tx.execute("DELETE FROM keys.owners WHERE owner = $1", f"dead-letter/{letter_id}")
-    await tx.execute("DELETE FROM chassis.dead_letters WHERE id = $1", letter_id)
-
-
-async def _record(tx: Connection, sealing: Sealing, row: dict[str, Any]) -> Record:
-    body = row["body"]
-    if row["sealed_for"] is not None:
-        try:
-            body = (await sealing.open(tx, row["sealed_for"], body, _CONTEXT)).encode("latin-1")
-        except KeyErased:
-            body = None
-    headers = tuple((name, None if value is None else value.encode("latin-1")) for name, value in row["headers"])
-    return Record(row["topic"], row["partition"], row["offset"], row["key"], body, headers, row["recorded_at"])
+    id: UUID
+    record: Record
+    reason: str
 
 
 async def show(pool: Pool, sealing: Sealing, audit: Audit, act: OperatorAct) -> Letter:
-    """One letter with its body. Looking is recorded before it is shown."""
+    """One letter with its body. Looking is recorded before it is shown. Raises `NoSuchLetter`."""
     async with transaction(pool) as tx:
         found = await _load(tx, sealing, act.dead_letter)
         await audit(tx, act)
@@ -140,21 +117,21 @@ async def show(pool: Pool, sealing: Sealing, audit: Audit, act: OperatorAct) -> 
 async def replay(pool: Pool, sealing: Sealing, handlers: Handlers, audit: Audit, act: OperatorAct) -> int:
     """Apply a letter, then what waits behind it, in order. Returns how many were applied.
 
-    Stops at the first that still fails, which then is the dead one; its error is raised.
+    Stops at the first that still fails, which then is the dead one; its error is raised. Raises `NoSuchLetter`.
     """
     async with transaction(pool) as tx:
         letter = await _load(tx, sealing, act.dead_letter)
         await _apply(tx, handlers, letter.record)
-        await _remove(tx, act.dead_letter)
+        following = await _remove(tx, letter)
         await audit(tx, act)
-    return 1 + await _drain(pool, sealing, handlers, letter.record)
+    return 1 + await _drain(pool, sealing, handlers, following)
 
 
 async def discard(pool: Pool, sealing: Sealing, handlers: Handlers, audit: Audit, act: OperatorAct) -> int:
-    """Drop a letter and apply what waits behind it. Returns how many of those were applied."""
+    """Drop a letter and apply what waits behind it. Returns how many of those were applied. Raises `NoSuchLetter`."""
     async with transaction(pool) as tx:
         letter = await _load(tx, sealing, act.dead_letter)
-        await _remove(tx, act.dead_letter)
+        following = await _remove(tx, letter)
         await tx.execute(
             'INSERT INTO chassis.discarded (topic, partition, "offset") VALUES ($1, $2, $3)',
             letter.record.topic,
@@ -162,32 +139,22 @@ async def discard(pool: Pool, sealing: Sealing, handlers: Handlers, audit: Audit
             letter.record.offset,
         )
         await audit(tx, act)
-    return await _drain(pool, sealing, handlers, letter.record)
+    return await _drain(pool, sealing, handlers, following)
 
 
-async def _drain(pool: Pool, sealing: Sealing, handlers: Handlers, behind: Record) -> int:
-    """Apply the waiting records of a key one by one; one that fails becomes the dead one, and its error is raised."""
+async def _drain(pool: Pool, sealing: Sealing, handlers: Handlers, letter_id: UUID | None) -> int:
+    """Apply what waits, one by one, each as the dead one of its key; stop at one that fails, and raise its error."""
     applied = 0
-    while behind.key is not None:
+    while letter_id:
         failure: Exception | None = None
         async with transaction(pool) as tx:
-            await tx.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{behind.topic}/{behind.key.hex()}")
-            row = await tx.fetchrow(
-                f"SELECT {_COLUMNS} FROM chassis.dead_letters WHERE topic = $1 AND key = $2"  # noqa: S608 - constants
-                ' ORDER BY partition, "offset" LIMIT 1 FOR UPDATE',
-                behind.topic,
-                behind.key,
-            )
-            if row is None or row["reason"] is not None:
-                return applied
+            letter = await _load(tx, sealing, letter_id)
             try:
                 async with tx.transaction():
-                    await _apply(tx, handlers, await _record(tx, sealing, dict(row)))
-                await _remove(tx, row["id"])
+                    await _apply(tx, handlers, letter.record)
+                letter_id = await _remove(tx, letter)
             except Exception as error:
-                await tx.execute(
-                    "UPDATE chassis.dead_letters SET reason = $2 WHERE id = $1", row["id"], type(error).__name__
-                )
+                await tx.execute("UPDATE chassis.dead_letters SET reason = $2 WHERE id = $1", letter_id, code_of(error))
                 failure = error
         if failure is not None:
             raise failure
@@ -196,9 +163,40 @@ async def _drain(pool: Pool, sealing: Sealing, handlers: Handlers, behind: Recor
 
 
 async def _apply(tx: Connection, handlers: Handlers, record: Record) -> None:
-    topic = handlers.topics[record.topic]
-    if record.value is None and topic.personal:
-        raise Undecodable("no-body")
-    received = decode(record, topic, handlers.events)
-    if received is not None:
+    if received := decode(record, handlers.topics[record.topic], handlers.events):
         await handlers.apply(received, tx)
+
+
+async def _load(tx: Connection, sealing: Sealing, letter_id: UUID) -> Letter:
+    row = await tx.fetchrow(
+        f"SELECT {_COLUMNS} FROM chassis.dead_letters WHERE id = $1 AND reason IS NOT NULL FOR UPDATE",  # noqa: S608 - constants
+        letter_id,
+    )
+    if row is None:
+        raise NoSuchLetter(f"no dead letter has the id {letter_id}")
+    body = row["body"]
+    if row["sealed_for"] is not None:
+        try:
+            body = (await sealing.open(tx, row["sealed_for"], body, _CONTEXT)).encode("latin-1")
+        except KeyErased:
+            body = None
+    headers = tuple((name, None if value is None else value.encode("latin-1")) for name, value in row["headers"])
+    record = Record(row["topic"], row["partition"], row["offset"], row["key"], body, headers, row["recorded_at"])
+    return Letter(letter_id, record, row["reason"])
+
+
+async def _remove(tx: Connection, letter: Letter) -> UUID | None:
+    """Delete a letter, and make the next record of its key the dead one: a crash leaves nothing behind nobody.
+
+    Its key is deleted without a line in the ledger: if this is rolled back, the letter must still open.
+    """
+    await tx.execute("DELETE FROM keys.owners WHERE owner = $1", f"dead-letter/{letter.id}")
+    await tx.execute("DELETE FROM chassis.dead_letters WHERE id = $1", letter.id)
+    following: UUID | None = await tx.fetchval(
+        "UPDATE chassis.dead_letters SET reason = 'resuming' WHERE id = ("
+        " SELECT id FROM chassis.dead_letters WHERE topic = $1 AND key = $2 AND reason IS NULL"
+        ' ORDER BY "offset" LIMIT 1 FOR UPDATE) RETURNING id',
+        letter.record.topic,
+        letter.record.key,
+    )
+    return following

@@ -23,6 +23,11 @@ class Rejected(Exception):
     """Raised by a handler: this event can never be applied; the argument is a code. It is not tried again."""
 
 
+def code_of(error: Exception) -> str:
+    """What to call a failure without repeating what failed."""
+    return str(error) if isinstance(error, Rejected | Undecodable) else type(error).__name__
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record. `topic` is without the deployment's prefix, `timestamp` the broker's."""

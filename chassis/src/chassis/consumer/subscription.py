@@ -26,7 +26,7 @@ from chassis.telemetry import counter
 
 log = logging.getLogger(__name__)
 _UNCOMMITTED = counter("consumer_commits_failed", "commits to Kafka that failed; lag tools are behind until the next")
-_DRAIN_SECONDS = 10
+DRAIN_SECONDS = 5
 
 
 class PositionOutOfRange(Exception):
@@ -50,14 +50,15 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._idle = asyncio.Event()
         self._idle.set()
         self._refused: str | None = None
-        self._assigned = False
+        self._waiting: str | None = "starting"
         self._oldest: datetime | None = None
         self.broker = KafkaBroker(
             bootstrap,
             security=security,
             consumer_only=True,
             allow_auto_create_topics=False,
-            graceful_timeout=_DRAIN_SECONDS,
+            graceful_timeout=DRAIN_SECONDS,
+            metadata_max_age_ms=10_000,
             logger=None,
             apply_types=False,
         )
@@ -85,10 +86,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     @property
     def problem(self) -> str | None:
         """Why events are not applied at present."""
-        if self._refused:
-            return self._refused
-        if not self._assigned:
-            return "no partitions yet"
+        if self._refused or self._waiting:
+            return self._refused or self._waiting
         return f"waiting: {self._batches.waiting_for}" if self._batches.waiting_for else None
 
     @property
@@ -108,21 +107,21 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             while True:
                 try:
                     await self.broker.start()
-                    break
-                except (KafkaError, OSError) as error:
+                    await asyncio.Event().wait()
+                except Exception as error:
+                    self._waiting = f"Kafka: {type(error).__name__}"
                     log.info("consumer waits: %s", type(error).__name__)
                     with contextlib.suppress(Exception):  # a broker that did not start may not stop either
                         await self.broker.stop()
                     await asyncio.sleep(0.5)
-            await asyncio.Event().wait()
         finally:
             self._batches.stop.set()
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(self.broker.stop(), _DRAIN_SECONDS + 2)
+            with contextlib.suppress(KafkaError, OSError):
+                await asyncio.wait_for(self.broker.stop(), DRAIN_SECONDS + 1)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let the batch under way finish, so that nothing is applied twice; one that waits gives up."""
-        self._assigned = False
+        self._waiting = "no partitions yet"
         if revoked:
             self._batches.stop.set()
             with contextlib.suppress(TimeoutError):
@@ -131,21 +130,22 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Go on from our own positions."""
         self._batches.stop.clear()
-        await self._go_on(list(assigned))
+        await self._go_on()
 
-    async def _go_on(self, partitions: list[TopicPartition]) -> None:
+    async def _go_on(self) -> None:
         """Seek to the stored positions, however long the database is away. One outside the log is never reset."""
-        self._assigned = False
-        while not self._refused:
+        self._waiting = "no positions yet"
+        while not self._refused and not self._batches.stop.is_set():
             try:
-                await self._seek(partitions)
-                self._assigned = True
+                await self._seek(list(self._consumer.assignment()))
+                self._waiting = None
                 return
             except PositionOutOfRange as error:
                 self._refuse(str(error))
             except Exception as error:
+                self._waiting = f"no positions yet: {type(error).__name__}"
                 log.info("assignment waits: %s", type(error).__name__)
-                await asyncio.sleep(1)
+                await asyncio.sleep(0.5)
 
     async def _seek(self, partitions: list[TopicPartition]) -> None:
         if not partitions:
@@ -173,11 +173,11 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 self._oldest = min(record.timestamp for record in records)
                 await self._batches.handle(records)
                 await self._commit()
-        except Stopped:
-            self._assigned = False
+        except (Stopped, IllegalStateError):  # a rebalance; it ends with new partitions
+            self._waiting = "no partitions yet"
         except Fenced:
             log.info("fenced: going on from the stored positions")
-            await self._go_on(list(self._consumer.assignment()))
+            await self._go_on()
         except Exception as error:
             self._refuse(str(error) if isinstance(error, CircuitOpen) else type(error).__name__)
         finally:
@@ -187,20 +187,18 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def _current(self, batch: "Sequence[ConsumerRecord[bytes, bytes]]") -> list[Record]:
         """The batch, without partitions whose position was moved after it was fetched: those come again.
 
-        To apply them would pass what stands between the stored position and the batch.
+        To apply them would pass what stands between the stored position and the batch. FastStream fetches and
+        consumes in turn, so everything before the reading position was in this batch or an earlier one.
         """
-        if self._refused or not self._assigned:
+        if self._refused or self._waiting:
             return []
+        reading = {each: await self._consumer.position(each) for each in self._consumer.assignment()}
         firsts: dict[TopicPartition, int] = {}
-        for each in batch:
-            firsts.setdefault(TopicPartition(each.topic, each.partition), each.offset)
-        ours = self._consumer.assignment()
-        stale = {
-            each for each, first in firsts.items() if each not in ours or await self._consumer.position(each) <= first
-        }
-        return [
-            as_record(each, self._prefix) for each in batch if TopicPartition(each.topic, each.partition) not in stale
-        ]
+        for raw in batch:
+            firsts.setdefault(TopicPartition(raw.topic, raw.partition), raw.offset)
+        current = {each for each, first in firsts.items() if reading.get(each, first) > first}
+        self._batches.passed = {self._name(each): at for each, at in reading.items() if each not in firsts}
+        return [as_record(raw, self._prefix) for raw in batch if TopicPartition(raw.topic, raw.partition) in current]
 
     def _refuse(self, reason: str) -> None:
         """Apply nothing more until a restart, and say why."""
