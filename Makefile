@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 STACK := $(PYTHON) -m local_stack
+export BREAK POLICY
 export CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 help: ## say what there is
@@ -15,6 +16,9 @@ setup: ## prepare what the stack needs: packages by hashed locks, Kafka's jars
 
 setup-dev: ## prepare what the tests need
 	@sh local/setup.sh dev
+
+demo: setup ## see a deletion request travel through a whole company; BREAK=orders, POLICY=path/to/file.md
+	@$(PYTHON) -m local_stack.demo
 
 test: setup-dev lint ## run every check and test
 	$(PYTHON) -m pytest $(TESTS)

@@ -70,7 +70,7 @@ install_packages() {
     fi
     if ! .venv/bin/uv --version 2>/dev/null | grep -qF "$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements/build.txt)"; then
         echo "Fetching the installer: $(count build) packages, about 18 MB"
-        $python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+        $python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/build.txt
     fi
     size=35
     [ "$kind" = dev ] && size=135
@@ -91,7 +91,15 @@ install_browser() {
     fi
 }
 
+fetch_jars() {
+    interpreter=$python
+    [ -x $python ] || interpreter=$(find_python)
+    PYTHONPATH=local/src "$interpreter" -c 'from local_stack.jars import main; main()'
+}
+
 check_prerequisites
 install_browser
+fetch_jars &
+jars=$!
 install_packages
-$python -c 'from local_stack.jars import fetch; fetch()'
+wait $jars

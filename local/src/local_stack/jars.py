@@ -63,3 +63,11 @@ def check(directory: Path) -> None:
         if not jar.exists() or hashlib.sha256(jar.read_bytes()).hexdigest() != digest:
             jar.unlink(missing_ok=True)
             raise LocalStackError(f"{name} is missing or is not the expected file; run the command again")
+
+
+def main() -> None:
+    """Fetch the jars, or say what is wrong and exit with status 1. Needs nothing but the standard library."""
+    try:
+        fetch()
+    except LocalStackError as error:
+        raise SystemExit(str(error)) from None
