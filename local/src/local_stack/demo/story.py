@@ -295,11 +295,13 @@ async def prove(t: Telling, before: int) -> None:
     told = await t.get("audit", "/v1/subjects/recipients", observe.AUDITOR, subject=subject)
     t.say(f"who received or saw the data of {subject[:16]}…?")
     for each in told["received"]:
-        t.say(f"  received: {each['recipient']} for {each['purpose']}", f"entries {each['first_entry']}…")
-    for each in told["seen"]:
+        basis = (each["basis"] or "").replace("_", " ")
         t.say(
-            f"  seen by {each['actor']} for {each['purpose']}, {each['times']} times", f"entries {each['first_entry']}…"
+            f"  {each['recipient']} received {', '.join(each['categories'])} for {each['purpose']}", f"basis: {basis}"
         )
+    for each in told["seen"]:
+        times = "once" if each["times"] == 1 else f"{each['times']} times"
+        t.say(f"  {each['actor']} saw {', '.join(each['categories'])} for {each['purpose']}", times)
     await _refused(t)
     whole = await t.get("audit", f"/v1/requests/{t.request}/completeness", observe.AUDITOR)
     t.check(whole["complete"], f"missing from the trail: {whole['missing']}")
