@@ -29,7 +29,8 @@ async def over_kafka(dsr: Any, request: UUID, outcome: str) -> None:
 
 async def over_http(dsr: Any, request: UUID, outcome: str) -> None:
     task = await dsr.pool.fetchval("SELECT id FROM dsr.tasks WHERE request_id = $1 AND system = 'marketing'", request)
-    more = {"retained": {"items": ITEMS}, "failed": {"reason": "unavailable"}}.get(outcome, {})
+    needed: dict[str, dict[str, Any]] = {"retained": {"items": ITEMS}, "failed": {"reason": "unavailable"}}
+    more = needed.get(outcome, {})
     assert (await post(dsr, task, outcome=outcome, **more)).status_code == 202
     await dsr.relay()
 

@@ -3,14 +3,14 @@
 import re
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-_INK, _PAPER = "#16181d", "#ffffff"
+_BLACK, _WHITE = "#000000", "#ffffff"
 
 
 def variables(color: str) -> str:
     """The style sheet's variables. A value that is no `#rrggbb` raises `ValueError`, at start."""
     if not _COLOR.fullmatch(color):
         raise ValueError("brand_color must be #rrggbb")
-    on_brand = max((_INK, _PAPER), key=lambda text: contrast(text, color))
+    on_brand = max((_BLACK, _WHITE), key=lambda text: contrast(text, color))
     return f":root{{--brand:{color};--on-brand:{on_brand}}}\n"
 
 

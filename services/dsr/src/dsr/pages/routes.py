@@ -49,17 +49,21 @@ class Pages:
         return HTMLResponse(html, status, HEADERS)
 
 
-def router(pool: Pool, clock: Clock, desk: Desk, company: Company) -> APIRouter:
-    """The form, the link's pages and the style sheet."""
-    routes = APIRouter(include_in_schema=False)
-    templates = Environment(
+def templates() -> Environment:
+    """The templates; a value is always text, and one that is missing an error."""
+    return Environment(
         loader=PackageLoader("dsr.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages = Pages(desk, company, templates)
+
+
+def router(pool: Pool, clock: Clock, desk: Desk, company: Company) -> APIRouter:
+    """The form, the link's pages and the style sheet."""
+    routes = APIRouter(include_in_schema=False)
+    pages = Pages(desk, company, templates())
     _form(routes, pages, pool, clock)
     _link(routes, pages, pool, clock)
     return routes

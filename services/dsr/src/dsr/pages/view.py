@@ -80,7 +80,7 @@ def time_to_think(cooling_off: timedelta) -> str:
 def _steps(request: Request, zone: ZoneInfo) -> tuple[Step, ...]:
     stations = (
         ("Received", request.received_at),
-        ("It is you", request.verified_at),
+        ("Verified", request.verified_at),
         ("Confirmed", request.confirmed_at),
         ("Deleting", request.started_at),
         ("Done", request.closed_at if request.outcome == "completed" else None),
@@ -91,7 +91,7 @@ def _steps(request: Request, zone: ZoneInfo) -> tuple[Step, ...]:
     return tuple(
         Step(
             name,
-            words.day(at, zone) if at else "",
+            words.short_day(at, zone) if at else "",
             "done" if at else "now" if position == current else "later",
         )
         for position, (name, at) in enumerate(stations)

@@ -59,6 +59,12 @@ def day(value: date | datetime, zone: ZoneInfo) -> str:
     return f"{local.day} {local:%B %Y}"
 
 
+def short_day(value: datetime, zone: ZoneInfo) -> str:
+    """`20 Nov 2026`, where there is little room."""
+    local = value.astimezone(zone)
+    return f"{local.day} {local:%b %Y}"
+
+
 def moment(value: datetime, zone: ZoneInfo) -> str:
     """`20 November 2026, 23:30 PST`."""
     local = value.astimezone(zone)
