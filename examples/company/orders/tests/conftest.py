@@ -17,6 +17,7 @@ import asyncpg
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError
 
 from local_stack import DEFAULT_DIRECTORY, ROOT, databases, servers
 from local_stack.ports import free_port
@@ -27,7 +28,7 @@ from privacy_contracts.replies import Reply, ReplyDone, ReplyNotFound, ReplyReta
 from privacy_contracts.requests import DeletionRequested
 
 REPLIES: dict[str, type[Reply]] = {model.type: model for model in (ReplyDone, ReplyRetained, ReplyNotFound)}
-SESSION_MS = 1500
+SESSION_MS = 30_000  # long, so that a test fails where a killed process would be waited for
 
 
 @dataclass
@@ -149,6 +150,14 @@ class Bench:
         async with self.group() as (consumer, partitions):
             ends = await consumer.end_offsets(partitions)
             return all([(await consumer.committed(partition) or 0) >= end for partition, end in ends.items()])
+
+    async def has_lost_its_offsets(self) -> bool:
+        """Set it back to the start of `requests`; False while the group still waits for its member."""
+        with suppress(CommitFailedError):
+            async with self.group() as (consumer, partitions):
+                await consumer.commit(dict.fromkeys(partitions, 0))
+                return True
+        return False
 
     async def order(self, account: str, **more: object) -> httpx.Response:
         body = {"account": account, "item": "Tea", "cents": 990, "ship_to": "1 Sample Street"} | more

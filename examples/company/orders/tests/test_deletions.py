@@ -132,15 +132,14 @@ async def test_killed_in_mid_task_it_comes_back_and_nothing_is_done_twice(bench:
 
 
 async def test_when_its_offsets_are_lost_it_repeats_the_same_answers_under_the_same_ids(bench: Bench) -> None:
-    async with bench.orders():
+    async with bench.orders(SESSION_TIMEOUT_MS="1500"):
         account = await bench.customer()
         await bench.order(account)
         asked = deletion(account)
         await bench.publish(asked)
         await bench.answered(asked.request)
     before = await bench.rows("SELECT * FROM answers ORDER BY request")
-    async with bench.group() as (consumer, partitions):
-        await consumer.commit(dict.fromkeys(partitions, 0))
+    await until(bench.has_lost_its_offsets)
     async with bench.orders():
         one, two = await bench.answered(asked.request, 2)
     assert one == two

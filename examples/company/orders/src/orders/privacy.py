@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import os
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -131,6 +132,7 @@ async def consume(pool: Pool, ready: set[str]) -> None:
             *(f"{PREFIX}accounts", f"{PREFIX}requests"),
             **login,
             group_id=f"{PREFIX}orders",
+            group_instance_id=f"{socket.gethostname()}-{env['PORT']}",  # killed and back, it goes on without waiting
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
