@@ -41,6 +41,7 @@ class Upstream:
             "/issuer/token": (200, {"access_token": "a-token", "expires_in": 600}),
             "/accounts/v1/customers": (201, {"id": "a1"}),
             "/accounts/v1/customers/find": (200, {"id": "a1"}),
+            "/accounts/v1/customers/a1": (200, {"id": "a1", "version": 2}),
             "/consent/v1/choices": (201, {}),
             "/consent/v1/notice": (200, NOTICE),
             "/dsr/v1/requests": (202, {"id": "r1", "status": "received"}),
@@ -67,7 +68,7 @@ def upstream_server() -> Iterator[Upstream]:
             self.end_headers()
             self.wfile.write(answer)
 
-        do_GET = do_POST = _answer
+        do_GET = do_POST = do_PATCH = _answer
 
         def log_message(self, *_args: object) -> None:
             pass

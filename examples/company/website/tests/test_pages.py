@@ -131,6 +131,14 @@ def test_withdrawing_gets_the_same_answer_for_every_address(site: str, upstream:
     assert (known.status_code, known.text) == (unknown.status_code, unknown.text)
 
 
+@pytest.mark.promise(60)
+def test_no_more_offers_ends_the_mailings_and_is_recorded(site: str, upstream: Upstream) -> None:
+    assert httpx.post(f"{site}/choices", data={"email": "ann@example.com", "own_marketing": "yes"}).status_code == 200
+    assert upstream.bodies("/accounts/v1/customers/a1") == [{"offers": False}]
+    [choice] = upstream.bodies("/consent/v1/choices")
+    assert (choice["purpose"], choice["choice"]) == ("own_marketing", "withdrawn")
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "shown"),
     [

@@ -241,6 +241,8 @@ def _choices(app: FastAPI, settings: Settings, pages: Pages, upstream: Upstream)
             if not stopped:
                 raise Invalid("stop", "Tick at least one of the boxes.")
             account = await upstream.account_of(email, once)
+            if account and "own_marketing" in stopped:
+                await upstream.stop_offers(account, once)
             for purpose in stopped if account else []:
                 await upstream.choose(str(account), purpose, "withdrawn", words[purpose], once)
         except Invalid as fault:

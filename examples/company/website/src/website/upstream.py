@@ -59,11 +59,12 @@ class Upstream:
         self._tokens[audience] = (token, time.monotonic() + float(granted.get("expires_in", 60)) * 0.8)
         return token
 
-    async def _post(self, service: str, path: str, body: dict[str, Any], once: str) -> httpx.Response:
-        """POST as the website. `once` makes a repeat of the same form harmless."""
+    async def _send(self, method: str, service: str, path: str, body: dict[str, Any], once: str) -> httpx.Response:
+        """Call a service as the website. `once` makes a repeat of the same form harmless."""
         try:
             headers = {"authorization": f"Bearer {await self._token(service)}", "idempotency-key": once}
-            answer = await self.http.post(f"{self.settings.service_urls[service]}{path}", json=body, headers=headers)
+            url = f"{self.settings.service_urls[service]}{path}"
+            answer = await self.http.request(method, url, json=body, headers=headers)
         except (httpx.HTTPError, KeyError, ValueError) as fault:
             raise Away(service) from fault
         if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
@@ -76,24 +77,30 @@ class Upstream:
     async def register(self, email: str, name: str, region: str, offers: bool, once: str) -> str | None:
         """Open an account. Gives its id, or None when the address already has one."""
         body = {"email": email, "name": name, "region": region, "offers": offers}
-        answer = await self._post("accounts", "/v1/customers", body, once)
+        answer = await self._send("POST", "accounts", "/v1/customers", body, once)
         return str(answer.json()["id"]) if answer.is_success else None
 
     async def account_of(self, email: str, once: str) -> str | None:
         """The account that an address belongs to, if any. Never shown to the visitor."""
-        answer = await self._post("accounts", "/v1/customers/find", {"email": email}, once)
+        answer = await self._send("POST", "accounts", "/v1/customers/find", {"email": email}, once)
         return str(answer.json()["id"]) if answer.is_success else None
+
+    async def stop_offers(self, account: str, once: str) -> None:
+        """Take an account off the company's own mailings."""
+        answer = await self._send("PATCH", "accounts", f"/v1/customers/{account}", {"offers": False}, once)
+        if answer.is_error:
+            raise Away("accounts")
 
     async def choose(self, account: str, purpose: str, choice: str, text: str, once: str) -> None:
         """Record a choice, with the words that stood beside it."""
         body = {"subject": f"account/{account}", "purpose": purpose, "choice": choice, "text": text}
-        answer = await self._post("consent", "/v1/choices", body | {"channel": "website"}, f"{once}-{purpose}")
+        answer = await self._send("POST", "consent", "/v1/choices", body | {"channel": "website"}, f"{once}-{purpose}")
         if answer.is_error:
             raise Away("consent")
 
     async def ask_deletion(self, email: str, once: str) -> None:
         """Hand a deletion request to dsr, which answers alike for every address."""
-        answer = await self._post("dsr", "/v1/requests", {"type": "delete", "email": email}, once)
+        answer = await self._send("POST", "dsr", "/v1/requests", {"type": "delete", "email": email}, once)
         if answer.is_error:
             raise Away("dsr")
 
