@@ -63,6 +63,12 @@ async def test_a_correction_cannot_take_another_accounts_address_nor_reach_nobod
     assert (await accounts.correct("nobody", name="Ann")).status_code == 404
 
 
+async def test_of_two_that_take_the_same_address_at_once_one_gets_it(accounts: Accounts) -> None:
+    one, two = await accounts.registered(), await accounts.registered("bob@example.com")
+    answers = await asyncio.gather(*(accounts.correct(each, email="cleo@example.com") for each in (one, two)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
 async def test_a_search_by_address_is_recorded_found_or_not(accounts: Accounts) -> None:
     account = await accounts.registered()
     assert (await accounts.find("ANN@example.com")).json() == {"id": account}

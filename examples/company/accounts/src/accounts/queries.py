@@ -9,6 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+import asyncpg
 from uuid_utils.compat import uuid7
 
 from accounts.domain import SYSTEM, Account, Decision, Deletion, Feed
@@ -59,20 +60,22 @@ async def lock(connection: Connection, account: str) -> Account | None:
 
 async def update(connection: Connection, account: Account) -> bool:
     """Keep a locked account's new state. False when another account has the address."""
-    taken = await connection.fetchval(
-        "SELECT true FROM accounts.accounts WHERE lower(email) = lower($2) AND id <> $1", account.id, account.email
-    )
-    if taken:
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                """
+                UPDATE accounts.accounts SET version = $2, email = $3, name = $4, region = $5, offers = $6
+                WHERE id = $1
+                """,
+                account.id,
+                account.version,
+                account.email,
+                account.name,
+                account.region,
+                account.offers,
+            )
+    except asyncpg.UniqueViolationError:
         return False
-    await connection.execute(
-        "UPDATE accounts.accounts SET version = $2, email = $3, name = $4, region = $5, offers = $6 WHERE id = $1",
-        account.id,
-        account.version,
-        account.email,
-        account.name,
-        account.region,
-        account.offers,
-    )
     return True
 
 
