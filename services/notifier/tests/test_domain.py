@@ -119,7 +119,7 @@ def test_a_material_revision_is_mailed() -> None:
 @pytest.mark.promise(82)
 @pytest.mark.parametrize("material", [True, False])
 def test_every_revision_is_shown_on_the_home_page_for_30_days(material: bool) -> None:
-    posted = domain.posted(revision(material=material), ONE, NOW)
+    posted = domain.posted(revision(material=material), ONE)
     assert (posted.place, posted.posted_at, posted.until) == ("home_page", NOW, NOW + timedelta(days=30))
 
 

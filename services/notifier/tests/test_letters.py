@@ -178,7 +178,7 @@ def test_what_a_value_holds_is_shown_and_not_obeyed(letters: Letters) -> None:
 
 def test_a_message_can_be_read_by_any_mail_program(written: Callable[..., Letter]) -> None:
     letter = written("verification")
-    content = message(COMPANY, letter, "one@example.com", "<id@example.com>", NOW)
+    content = message(letter, "one@example.com", "<id@example.com>", NOW)
     assert max(len(line) for line in content.split(b"\r\n")) <= 78
     assert b"\n" not in content.replace(b"\r\n", b"")
     read = message_from_bytes(content, policy=default)
@@ -200,10 +200,10 @@ def test_a_message_can_be_read_by_any_mail_program(written: Callable[..., Letter
 @pytest.mark.parametrize("to", ["one@example.com\r\nBcc: two@example.com", "one@example.com\nX: y"])
 def test_a_header_holds_one_line(written: Callable[..., Letter], to: str) -> None:
     with pytest.raises(ValueError, match="may not contain linefeed"):
-        message(COMPANY, written("verification"), to, "<id@example.com>", NOW)
+        message(written("verification"), to, "<id@example.com>", NOW)
 
 
 def test_a_subject_holds_one_line(written: Callable[..., Letter]) -> None:
-    letter = Letter("Hello\r\nBcc: two@example.com", "x", "x")
+    letter = Letter(COMPANY, "Hello\r\nBcc: two@example.com", "x", "x")
     with pytest.raises(ValueError, match="may not contain linefeed"):
-        message(COMPANY, letter, "one@example.com", "<id@example.com>", NOW)
+        message(letter, "one@example.com", "<id@example.com>", NOW)

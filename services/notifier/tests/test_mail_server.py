@@ -51,6 +51,7 @@ async def test_a_4xx_is_tried_again_and_is_no_repeat(
     assert (await types(pool)).count("disclosed") == disclosures
 
 
+@pytest.mark.promise(85)
 @pytest.mark.parametrize(("step", "code"), [("at_rcpt", 550), ("at_data", 554)])
 async def test_a_5xx_about_the_mail_ends_it(
     requested: Notifier, pool: Pool, mail_server: Any, step: str, code: int

@@ -300,6 +300,32 @@ async def test_a_mailing_whose_text_never_comes_fails_for_everybody(
     assert (completed.body["total"], completed.body["failed"]) == (2, 2)
 
 
+async def test_a_text_that_never_came_does_not_hold_up_the_next_mail(
+    notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, stated: Stated, revised: Revised
+) -> None:
+    app, runtime = notifier
+    peers.policy(3, "A new purpose.")
+    await deliver(app, runtime, stated("a1"))
+    await deliver(app, runtime, revised(2), revised(3))
+    await run_jobs(app, runtime)
+    assert mail_server.taken == []  # the mail about 3 stands for 2 as well, and waits for its text
+    await pool.execute("UPDATE chassis.jobs SET deadline = now() WHERE kind = 'revision'")
+    await run_jobs(app, runtime)
+    await run_jobs(app, runtime)
+    ((_, mail),) = mail_server.taken
+    text = mail.get_body(("plain",)).get_content()
+    assert "A new purpose." in text
+
+
+@pytest.mark.promise(37)
+@pytest.mark.promise(39)
+@pytest.mark.promise(83)
+async def test_marketing_choices_cannot_keep_a_notice_away(notifier: Notifier) -> None:
+    """The notifier does not know who takes marketing mail: the choices' topic is not among those it may read."""
+    app, _ = notifier
+    assert set(app.handlers.topics) == {"accounts", "policy", "requests"}
+
+
 @pytest.mark.promise(83)
 async def test_many_at_once_get_one_mail_each(
     notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, stated: Stated, revised: Revised

@@ -153,14 +153,14 @@ def merged(due: list[Due], this: UUID) -> Merged:
     return Merged(sends=mine.notice, superseded=earlier, by=mine.version if earlier else None)
 
 
-def posted(revised: PolicyRevised, notice: UUID, now: datetime) -> NoticePosted:
-    """Every revision, material or not, is shown on the home page."""
+def posted(revised: PolicyRevised, notice: UUID) -> NoticePosted:
+    """Every revision, material or not, is shown on the home page, from the moment of its publication."""
     return NoticePosted(
         notice=notice,
         place="home_page",
         policy_version=revised.version,
-        posted_at=now,
-        until=now + POSTED_FOR,
+        posted_at=revised.published_at,
+        until=revised.published_at + POSTED_FOR,
     )
 
 

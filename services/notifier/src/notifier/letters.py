@@ -11,6 +11,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
+from functools import cached_property
 from textwrap import TextWrapper
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -55,11 +56,28 @@ SYSTEMS = {
 
 @dataclass(frozen=True)
 class Letter:
-    """A mail's subject and its two bodies."""
+    """A mail's subject and its two bodies, before it has a recipient."""
 
+    company: Company
     subject: str
     text: str
     html: str
+
+    @cached_property
+    def same_for_all(self) -> bytes:
+        """Headers and bodies that do not depend on the recipient: encoded once, however many a mailing reaches.
+
+        `Auto-Submitted` asks other machines not to answer (RFC 3834 5). Raises `ValueError` when a header would hold
+        more than one line.
+        """
+        mail = EmailMessage(policy=SMTP)
+        mail["From"] = Address(self.company.name, addr_spec=self.company.sender)
+        mail["Reply-To"] = self.company.privacy_mailbox
+        mail["Subject"] = self.subject
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(self.text)
+        mail.add_alternative(self.html, subtype="html")
+        return mail.as_bytes()
 
 
 class Letters:
@@ -94,7 +112,7 @@ class Letters:
         head, _, text = self._templates.get_template(f"{template}.txt").render(values).partition("\n")
         subject = head.removeprefix("Subject:").strip()
         html = self._templates.get_template(f"{template}.html").render(values, subject=subject)
-        return Letter(subject, text.strip() + "\n", html)
+        return Letter(self._company, subject, text.strip() + "\n", html)
 
     def revised(self, revisions: Sequence[Revision]) -> Letter:
         """The mail about one or more versions, oldest first; the same for every account, so it is written once."""
@@ -109,22 +127,13 @@ class Letters:
         return f"{day.day} {day:%B %Y}"
 
 
-def message(company: Company, letter: Letter, to: str, message_id: str, now: datetime) -> bytes:
-    """The mail as it is handed over. Raises `ValueError` when a header would hold more than one line.
-
-    `Auto-Submitted` asks other machines not to answer (RFC 3834 5).
-    """
-    mail = EmailMessage(policy=SMTP if to.isascii() else SMTPUTF8)
-    mail["From"] = Address(company.name, addr_spec=company.sender)
-    mail["To"] = to
-    mail["Reply-To"] = company.privacy_mailbox
-    mail["Subject"] = letter.subject
-    mail["Date"] = format_datetime(now)
-    mail["Message-ID"] = message_id
-    mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(letter.text)
-    mail.add_alternative(letter.html, subtype="html")
-    return mail.as_bytes()
+def message(letter: Letter, to: str, message_id: str, now: datetime) -> bytes:
+    """The mail as it is handed over. Raises `ValueError` when a header would hold more than one line."""
+    head = EmailMessage(policy=SMTP if to.isascii() else SMTPUTF8)
+    head["To"] = to
+    head["Date"] = format_datetime(now)
+    head["Message-ID"] = message_id
+    return head.as_bytes().removesuffix(b"\r\n") + letter.same_for_all
 
 
 def _gathered(kept: Sequence[KeptItem]) -> list[tuple[str, str, date, list[str]]]:

@@ -24,7 +24,7 @@ KIND = "revision"
 async def revised(tx: Connection, event: PolicyRevised, now: datetime) -> None:
     """Record the notice on the home page; enrol every account if the change is material."""
     await queries.lock_accounts(tx, still=True)
-    posted = domain.posted(event, uuid7(), now)
+    posted = domain.posted(event, uuid7())
     mailing = uuid7() if domain.needs_mail(event) else None
     if not await queries.put_revision(tx, event, posted, mailing):
         return
@@ -58,6 +58,7 @@ def kind(runtime: Runtime[Settings]) -> JobKind:
         return release
 
     async def expired(job: Job, tx: Connection) -> None:
+        await queries.describe_revision(tx, int(job.key), "", "")
         waiting = await queries.waiting_notices(tx, int(job.key))
         await endings.failed(tx, waiting, "expired", runtime.clock.now())
 

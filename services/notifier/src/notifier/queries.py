@@ -156,7 +156,10 @@ async def describe_revision(tx: Connection, version: int, summary: str, url: str
 
 
 async def revisions_told(tx: Connection, notice: Notice) -> list[Revision] | None:
-    """The versions that a policy mail tells of, oldest first; None until consent has been asked about each."""
+    """The versions that a policy mail tells of, oldest first; None until consent has been asked about each.
+
+    An earlier one about which consent never answered is told of by its dates alone.
+    """
     rows = await tx.fetch(
         "SELECT version, revised_on, published_at, effective_at, summary, url FROM revisions"
         " WHERE version = $1 OR version IN"
@@ -164,7 +167,7 @@ async def revisions_told(tx: Connection, notice: Notice) -> list[Revision] | Non
         notice.policy_version,
         notice.account,
     )
-    if any(row["summary"] is None for row in rows):
+    if any(row["summary"] is None for row in rows) or not rows[-1]["summary"]:
         return None
     return [Revision(**row) for row in rows]
 

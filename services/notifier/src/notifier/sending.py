@@ -82,7 +82,7 @@ async def _hand_over(runtime: Runtime[Settings], line: Line, mail: Mail) -> Effe
     """Envelope, the record, DATA. Raises `Refused`, or `Lost` when there was no answer."""
     company, notice = runtime.company, mail.notice
     identifier = domain.message_id(notice.id, company.sender)
-    content = message(company, mail.letter, mail.to, identifier, runtime.clock.now())
+    content = message(mail.letter, mail.to, identifier, runtime.clock.now())
     await line.envelope(company.sender, mail.to)
     repeats = await _started(runtime, mail)
     if isinstance(repeats, Undeliverable):

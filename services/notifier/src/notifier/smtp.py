@@ -159,10 +159,10 @@ class Connections:
             try:
                 await line.ready()
                 yield line
-            except (Refused, Lost):
+            except Exception:
                 await line.settle()
                 raise
-            except BaseException:
+            except BaseException:  # cancelled in mid-sentence
                 line.close()
                 raise
             else:
