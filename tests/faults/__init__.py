@@ -1,0 +1,1 @@
+"""Records that nobody can read, or that always fail, on every topic that somebody reads."""

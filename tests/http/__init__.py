@@ -1,0 +1,1 @@
+"""What the services answer to callers who are wrong, unknown or curious."""

@@ -1,0 +1,1 @@
+"""Every way to personal data leaves its record."""
