@@ -27,6 +27,7 @@ from chassis.telemetry import counter
 log = logging.getLogger(__name__)
 _UNCOMMITTED = counter("consumer_commits_failed", "commits to Kafka that failed; lag tools are behind until the next")
 DRAIN_SECONDS = 5
+COMMIT_SECONDS = 5
 
 
 class PositionOutOfRange(Exception):
@@ -212,7 +213,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             for (topic, partition), offset in self._batches.positions.items()
         }
         try:
-            await asyncio.wait_for(self._consumer.commit(offsets), 5)
+            await asyncio.wait_for(self._consumer.commit(offsets), COMMIT_SECONDS)
         except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
             _UNCOMMITTED.add(1)
 

@@ -1,0 +1,1 @@
+"""Tests of chassis, on real servers, with a small service of their own."""

@@ -1,0 +1,180 @@
+"""One database and one prefix for all tests of chassis; each test finds both empty."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from uuid_utils.compat import uuid7
+
+from chassis import migrate
+from chassis.app.runtime import Runtime, kafka, security
+from chassis.consumer.batches import Batches
+from chassis.consumer.records import Record
+from chassis.consumer.subscription import Subscription
+from chassis.database import Pool, open_pool
+from chassis.testing import until
+from local_stack import databases
+from local_stack import servers as local_servers
+from local_stack.servers import Servers
+
+from .sample import MIGRATIONS, SERVICE, Sample
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def database_url(servers: Servers) -> Iterator[str]:
+    """The sample's database, as its runtime role."""
+    name, superuser = f"test_chassis_{uuid7().hex[-12:]}", servers.postgres.url
+    port, roles = servers.postgres.port, servers.postgres.roles
+
+    async def make() -> None:
+        await databases.create_database(superuser, SERVICE, name)
+        owner = await asyncpg.connect(databases.url(port, f"{SERVICE}_owner", roles[f"{SERVICE}_owner"], name))
+        try:
+            await migrate.apply(owner, SERVICE, migrate.all_of(SERVICE, MIGRATIONS))
+        finally:
+            await owner.close()
+
+    asyncio.run(make())
+    yield databases.url(port, SERVICE, roles[SERVICE], name)
+    asyncio.run(databases.drop_database(superuser, name))
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """A pool on the emptied database."""
+    made = await open_pool(database_url, SERVICE, 12)
+    tables = await made.fetch(
+        "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
+        " WHERE schemaname IN ('chassis', 'keys', 'dsr') AND tablename NOT LIKE 'inbox\\_%'"
+    )
+    await made.execute("; ".join(f"DELETE FROM {row['name']}" for row in tables))
+    yield made
+    made.terminate()
+
+
+@pytest.fixture
+def sample() -> Sample:
+    """The sample service."""
+    return Sample()
+
+
+@pytest.fixture(scope="session")
+def admin(servers: Servers) -> AdminClient:
+    """The cluster's administrator."""
+    return local_servers.admin(servers)
+
+
+@pytest.fixture(scope="session")
+def session_prefix(servers: Servers) -> Iterator[str]:
+    """What the names of all topics of this run begin with."""
+    prefix = f"c{uuid7().hex[-10:]}."
+    yield prefix
+    local_servers.remove_topics(servers, prefix)
+
+
+@pytest.fixture
+def prefix(admin: AdminClient, session_prefix: str) -> str:
+    """A prefix of the test's own, with the sample's two topics."""
+    mine = f"{session_prefix}{next(_numbers)}."
+    new = [NewTopic(mine + name, num_partitions=3, replication_factor=1) for name in ("letters", "notes")]
+    for future in admin.create_topics(new).values():
+        future.result()
+    return mine
+
+
+@pytest.fixture
+def rt(runtime: Callable[..., Runtime[Any]], pool: Pool, prefix: str) -> Runtime[Any]:
+    """The sample's runtime on real servers."""
+    return runtime(SERVICE, pool, topic_prefix=prefix)
+
+
+class Told:
+    """Writes to the sample's topics as the tester does."""
+
+    def __init__(self, producer: AIOKafkaProducer, prefix: str) -> None:
+        self._producer, self._prefix = producer, prefix
+
+    async def __call__(self, *records: Record) -> None:
+        """Append records as they are, to their partition."""
+        for each in records:
+            await self._producer.send(
+                self._prefix + each.topic,
+                each.value,
+                each.key,
+                partition=each.partition,
+                headers=list(each.headers),
+            )
+        await self._producer.flush()
+
+
+@pytest.fixture
+async def tell(rt: Runtime[Any], prefix: str) -> AsyncIterator[Told]:
+    """`await tell(record(Letter(...)))`."""
+    producer = AIOKafkaProducer(**kafka(rt.settings))
+    await producer.start()
+    yield Told(producer, prefix)
+    await producer.stop()
+
+
+Subscribed = Callable[..., Any]
+
+
+@pytest.fixture
+def subscribed(rt: Runtime[Any], sample: Sample) -> Subscribed:
+    """`async with subscribed() as subscription`: a running member of the sample's group."""
+
+    @asynccontextmanager
+    async def run(who: Sample = sample, pool: Pool = rt.pool, **changes: Any) -> AsyncIterator[Subscription]:
+        settings = rt.settings
+        batches = Batches(pool, who.handlers, rt.sealing, backoff=(0.01, 0.01), pause=0.05)
+        subscription = Subscription(
+            batches,
+            group=SERVICE,
+            prefix=settings.topic_prefix,
+            bootstrap=changes.get("bootstrap", settings.kafka_bootstrap),
+            security=security(settings),
+            session_ms=changes.get("session_ms", 6000),
+        )
+        running = asyncio.create_task(subscription.run())
+        try:
+            yield subscription
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    return run
+
+
+async def effects(pool: Pool, name: str | None = None) -> list[int]:
+    """The numbers of the effects, in the order of their commits."""
+    rows = await pool.fetch(
+        "SELECT number FROM dsr.effects WHERE name = coalesce($1, name) ORDER BY id", name
+    )
+    return [row["number"] for row in rows]
+
+
+async def reached(pool: Pool, count: int, seconds: float = 20) -> list[int]:
+    """The effects, once there are `count`."""
+
+    async def enough() -> list[int] | None:
+        found = await effects(pool)
+        return found if len(found) >= count else None
+
+    found: list[int] = await until(enough, seconds)
+    return found
+
+
+async def letters(pool: Pool) -> list[tuple[str | None, int]]:
+    """Reasons and offsets of the dead letters."""
+    rows = await pool.fetch('SELECT reason, "offset" FROM chassis.dead_letters ORDER BY "offset"')
+    return [(row["reason"], row["offset"]) for row in rows]
