@@ -30,7 +30,7 @@ def test_parallel_callers_share_one_pair(shared: Servers) -> None:
     command = [sys.executable, "-m", "local_stack", "servers", "--json"]
     callers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
 
-    assert {caller.communicate(timeout=60)[0].strip() for caller in callers} == {shared.to_json()}
+    assert {caller.communicate(timeout=240)[0].strip() for caller in callers} == {shared.to_json()}
 
 
 async def test_a_role_reaches_its_own_database_and_no_other(shared: Servers) -> None:
@@ -75,9 +75,9 @@ def test_both_are_back_with_their_data_after_a_kill(own: Servers) -> None:
 
     assert again == own
     assert all(alive(read_pidfile(pidfile)) for pidfile in pids)
-    assert "kept.accounts" in servers.admin(again).list_topics(timeout=10).topics
+    assert "kept.accounts" in servers.admin(again).list_topics(timeout=60).topics
     client = kafka.client_configuration(again.kafka.bootstrap, "dsr", again.kafka.users["dsr"])
-    assert "kept.requests" in AdminClient(client).list_topics(timeout=10).topics
+    assert "kept.requests" in AdminClient(client).list_topics(timeout=60).topics
 
 
 def test_the_data_belongs_to_somebody_unprivileged_who_alone_may_enter(own: Servers) -> None:

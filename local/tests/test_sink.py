@@ -28,7 +28,7 @@ class Sink:
         command = [sys.executable, "-m", "local_stack.sink", *arguments, "--port", str(self.port)]
         log, pidfile = self.directory / "log", self.directory / "pid"
         self.identity = spawn(command, env=os.environ, log=log, pidfile=pidfile)
-        assert wait_for(lambda: answers(self.port) and answers(self.smtp_port), 20), log.read_text()
+        assert wait_for(lambda: answers(self.port) and answers(self.smtp_port), 60), log.read_text()
 
     def send(self, to: str = "ann@example.com", subject: str = "Hello") -> None:
         mail = EmailMessage()
@@ -36,7 +36,7 @@ class Sink:
         mail["Message-ID"] = "<1@example.com>"
         mail.set_content("Open http://example.com/r/1 please.\n.\n")
         mail.add_alternative("<p>Open <b>it</b></p><script>alert(1)</script>", subtype="html")
-        with smtplib.SMTP(LOOPBACK, self.smtp_port, timeout=10) as smtp:
+        with smtplib.SMTP(LOOPBACK, self.smtp_port, timeout=60) as smtp:
             smtp.send_message(mail)
 
     def messages(self, **query: str) -> list[dict[str, object]]:

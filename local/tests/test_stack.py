@@ -37,7 +37,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 def test_it_starts_answers_and_stops(stack: Stack) -> None:
     stack.start(*SMALL)
-    stack.wait(*SMALL, seconds=30)
+    stack.wait(*SMALL)
     assert httpx.get(f"{stack.url('sink')}/messages").json() == {"messages": []}
     assert stack.token("officer-01", "consent").count(".") == 2
 
@@ -84,7 +84,7 @@ def test_the_supervisor_starts_again_what_died_and_leaves_alone_what_was_stopped
 
     stack.kill("sink")
 
-    assert wait_for(lambda: stack.pid("sink") not in (None, died), 20), stack.tail(SUPERVISOR)
+    assert wait_for(lambda: stack.pid("sink") not in (None, died), 60), stack.tail(SUPERVISOR)
     stack.wait("sink")
     assert stack.pid("issuer") is None
 
@@ -99,7 +99,7 @@ def test_an_override_holds_until_it_is_changed_and_one_for_once_does_not(stack: 
     stack.wait("issuer")
     stack.kill("issuer")
 
-    assert wait_for(lambda: stack.pid("issuer") not in (None, first), 20), stack.tail(SUPERVISOR)
+    assert wait_for(lambda: stack.pid("issuer") not in (None, first), 60), stack.tail(SUPERVISOR)
     assert "SEEN=always" in environ(stack.pid("issuer"))
     assert "CRASH_POINT=once" not in environ(stack.pid("issuer"))
 

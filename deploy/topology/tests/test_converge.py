@@ -36,9 +36,9 @@ def produce(running: Servers, principal: str, topic: str, key: bytes = b"k", val
     """Publish as a principal, with nothing but its own rights; returns the broker's refusal."""
     settings = kafka.client_configuration(running.kafka.bootstrap, principal, running.kafka.users[principal])
     outcome: list[KafkaError | None] = []
-    producer = Producer({**settings, "message.timeout.ms": 10_000, "message.max.bytes": 4_000_000})
+    producer = Producer({**settings, "message.timeout.ms": 60_000, "message.max.bytes": 4_000_000})
     producer.produce(topic, value, key, on_delivery=lambda error, _: outcome.append(error))
-    producer.flush(15)
+    producer.flush(90)
     return outcome[0]
 
 
@@ -81,6 +81,7 @@ def test_a_stale_allowance_is_withdrawn(running: Servers, client: AdminClient, p
 def test_a_missing_allowance_is_given_back(client: AdminClient, prefix: str) -> None:
     missing = Acl("consent", "write", "topic", f"{prefix}policy")
     apply(client, Changes(withdraw=frozenset({missing})), replication=1)
+    assert wait_for(lambda: missing not in _acls(client), 60)
 
     assert converge(client, prefix).allow == {missing}
 
@@ -101,12 +102,16 @@ def test_a_changed_setting_is_corrected(client: AdminClient, prefix: str) -> Non
     for future in client.incremental_alter_configs([resource]).values():
         future.result()
 
-    assert converge(client, prefix).correct == {f"{prefix}policy": {"retention.ms": "-1"}}
+    expected = {f"{prefix}policy": {"retention.ms": "-1"}}
+    assert wait_for(lambda: converge(client, prefix, check=True).correct == expected, 60)
+    assert converge(client, prefix).correct == expected
+    assert not converge(client, prefix).correct
 
 
 def test_a_partition_count_is_never_changed(client: AdminClient, prefix: str) -> None:
     for future in client.create_partitions([NewPartitions(f"{prefix}policy", 4)]).values():
         future.result()
+    assert wait_for(lambda: len(client.list_topics(timeout=60).topics[f"{prefix}policy"].partitions) == 4, 60)
 
     with pytest.raises(TopologyError, match="never changes"):
         converge(client, prefix)
@@ -120,4 +125,4 @@ def test_a_password_for_no_principal_is_refused(client: AdminClient, prefix: str
 def allow(client: AdminClient, acl: Acl) -> None:
     for future in client.create_acls([_binding(acl, AclBinding)]).values():
         future.result()
-    assert wait_for(lambda: acl in _acls(client), 10)
+    assert wait_for(lambda: acl in _acls(client), 60)

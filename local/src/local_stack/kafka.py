@@ -51,7 +51,7 @@ def start(directory: Path, port: int, controller_port: int, password: str) -> Id
     )
 
 
-def wait_until_ready(identity: Identity, directory: Path, port: int, password: str, seconds: float = 60.0) -> None:
+def wait_until_ready(identity: Identity, directory: Path, port: int, password: str, seconds: float = 180.0) -> None:
     """Wait until the broker answers a question of its super user.
 
     Raises:

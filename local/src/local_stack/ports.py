@@ -1,6 +1,7 @@
 """Ports on loopback: free ones, the error for one that is taken, and whether who listens is ready."""
 
 import os
+import secrets
 import socket
 from http.client import HTTPConnection, HTTPException
 
@@ -10,10 +11,15 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nothing listens on.
+
+    It lies below those that systems give to outgoing connections, so that it is still free when a process that was
+    killed starts again.
+    """
+    while True:
+        port = 18_000 + secrets.randbelow(14_000)
+        if is_free(port):
+            return port
 
 
 def is_free(port: int) -> bool:

@@ -50,7 +50,7 @@ def start(directory: Path, port: int, password: str) -> Identity:
     log = directory / "postgres.log"
     options = " ".join(f"-c {name}='{value}'" for name, value in {**SETTINGS, "port": str(port)}.items())
     pg_ctl = str(_binaries() / "pg_ctl")
-    done = _captured([*switch, pg_ctl, "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "60", "start"])
+    done = _captured([*switch, pg_ctl, "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "180", "start"])
     identity = identify(int((data / "postmaster.pid").read_text("utf-8").split()[0])) if not done.returncode else None
     if identity is None:
         raise LocalStackError(f"Postgres did not start: {done.stdout[-300:]}{_tail(log)}")

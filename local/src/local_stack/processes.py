@@ -31,8 +31,8 @@ def identify(pid: int) -> Identity | None:
         os.waitpid(pid, os.WNOHANG)  # a child of ours that has ended is collected here
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
+        if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
+            return None  # with threads left it is still dying, and may hold its port
         return Identity(pid, process.create_time())
     except psutil.NoSuchProcess:
         return None

@@ -189,7 +189,7 @@ class Stack:
         given = {**self.env(name), **once}
         spawn(command(deployment, name), env=given, log=self.log(name), pidfile=self._pidfile(name))
 
-    def wait(self, *names: str, seconds: float = 60.0) -> None:
+    def wait(self, *names: str, seconds: float = 120.0) -> None:
         """Wait until processes are ready.
 
         Raises:

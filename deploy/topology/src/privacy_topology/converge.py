@@ -40,7 +40,7 @@ from privacy_topology.generated import (
 
 Binding = TypeVar("Binding")
 Resource = TypeVar("Resource")
-TIMEOUT = 30.0  # seconds for one question to the cluster
+TIMEOUT = 60.0  # seconds for one question to the cluster
 ITERATIONS = 4096  # RFC 7677, section 4: the least for SCRAM-SHA-256
 RESOURCES = {
     "topic": ResourceType.TOPIC,
