@@ -143,10 +143,13 @@ async def test_a_person_gets_to_the_end_without_scripts(dsr: Any) -> None:
         await context.close()
 
 
+@pytest.mark.promise(67)
+@pytest.mark.promise(70)
 async def test_the_status_names_what_is_kept_why_and_until_when(dsr: Any, text_of: Callable[[str], str]) -> None:
     paths = await prepared(dsr)
     done = text_of((await dsr.http.get(paths["done"])).text)
     assert "Kept: invoices until 15 April 2034, because tax law asks for it (26 U.S.C. § 6001)" in done
+    assert "may live on in caches and archives that are not ours" in done
     assert "Marketing mail address, marketing lists Held nothing about you" in done
     under_way = text_of((await dsr.http.get(paths["deleting"])).text)
     assert "1 of 7 systems have answered" in under_way
