@@ -66,7 +66,7 @@ class FixedClock(Clock):
 @pytest.fixture(scope="session")
 def servers() -> Servers:
     """One Postgres and one Kafka for all tests of this checkout; started if need be, and left running."""
-    return local_servers.start(DEFAULT_DIRECTORY / "test")
+    return local_servers.start(DEFAULT_DIRECTORY / "test", durable=False)
 
 
 async def _template(servers: Servers, service: str, with_own: bool) -> str:

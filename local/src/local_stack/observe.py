@@ -47,8 +47,8 @@ class Place:
         return f"{self.database}: {self.table}, {self.rows} row{'s' if self.rows > 1 else ''}"
 
 
-async def until(what: str, condition: Callable[[], Awaitable[T | None]], seconds: float = 30) -> T:
-    """The condition's first value that is not None, False or empty.
+async def until(what: str, condition: Callable[[], Awaitable[T | None]], seconds: float = 30, every: float = 0.1) -> T:
+    """The condition's first value that is not None, False or empty, looked at `every` so many seconds.
 
     Raises:
         LocalStackError: `seconds` passed without one; the message says what was waited for.
@@ -60,7 +60,7 @@ async def until(what: str, condition: Callable[[], Awaitable[T | None]], seconds
             return value
         if time.monotonic() > deadline:
             raise LocalStackError(f"{what}: not within {seconds:.0f} s")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(every)
 
 
 async def mails(http: httpx.AsyncClient, stack: Stack, to: str | None = None) -> list[dict[str, Any]]:

