@@ -75,7 +75,7 @@ install_packages() {
     size=35
     [ "$kind" = dev ] && size=135
     echo "Fetching $(count "$kind") Python packages, about $size MB unless they are cached"
-    .venv/bin/uv pip install --quiet --python $python --require-hashes --compile-bytecode -r "requirements/$kind.txt"
+    .venv/bin/uv pip install --quiet --python $python --system-certs --require-hashes --compile-bytecode -r "requirements/$kind.txt"
     set --
     for package in $(packages); do set -- "$@" -e "./$package"; done
     .venv/bin/uv pip install --quiet --python $python --no-deps --no-build-isolation --offline "$@"
