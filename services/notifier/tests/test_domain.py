@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier import domain
-from notifier.domain import Due, Mailing, Merged, Notice, Step, Verdict
+from notifier.domain import Mailing, Merged, Notice, Step, Verdict
 from privacy_contracts.policy import PolicyRevised
 from privacy_contracts.replies import ReplyDone, ReplyNotFound
 from privacy_contracts.requests import DeletionRequested, RequestClosed
@@ -38,9 +38,8 @@ def deletion(*systems: str) -> DeletionRequested:
     )
 
 
-def due(number: UUID, version: int, *, attempted: bool = False) -> Due:
-    notice = Notice(number, "policy_revised", "policy_revised", account="a1", policy_version=version)
-    return Due(notice, version, attempted)
+def due(number: UUID, version: int, unanswered: int = 0) -> Notice:
+    return Notice(number, "policy_revised", "policy_revised", None, "a1", version, unanswered)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +129,7 @@ def test_a_typo_and_the_first_version_are_mailed_to_nobody() -> None:
 
 def test_a_single_policy_mail_is_sent() -> None:
     only = due(ONE, 2)
-    assert domain.merged([only], ONE) == Merged(sends=only.notice)
+    assert domain.merged([only], ONE) == Merged(sends=only)
 
 
 def test_a_settled_policy_mail_is_not_sent_again() -> None:
@@ -140,22 +139,27 @@ def test_a_settled_policy_mail_is_not_sent_again() -> None:
 @pytest.mark.promise(83)
 def test_the_later_of_two_mails_tells_of_both_whichever_job_runs_first() -> None:
     early, late = due(ONE, 2), due(TWO, 3)
-    assert domain.merged([early, late], ONE) == Merged(superseded=(early.notice,), by=3)
-    assert domain.merged([early, late], TWO) == Merged(sends=late.notice, superseded=(early.notice,), by=3)
+    assert domain.merged([early, late], ONE) == Merged(superseded=(early,), by=3)
+    assert domain.merged([early, late], TWO) == Merged(sends=late, superseded=(early,), by=3)
 
 
 def test_a_mail_that_may_have_arrived_is_finished_by_itself() -> None:
-    early, late = due(ONE, 2, attempted=True), due(TWO, 3)
-    assert domain.merged([early, late], ONE) == Merged(sends=early.notice)
-    assert domain.merged([early, late], TWO) == Merged(sends=late.notice)
+    early, late = due(ONE, 2, unanswered=1), due(TWO, 3)
+    assert domain.merged([early, late], ONE) == Merged(sends=early)
+    assert domain.merged([early, late], TWO) == Merged(sends=late)
+
+
+@pytest.mark.parametrize("reason", ["expired", "no_address", "account_deleted"])
+def test_what_may_have_arrived_is_not_said_to_have_failed(reason: str) -> None:
+    assert domain.why(due(ONE, 2), reason) == reason
+    assert domain.why(due(ONE, 2, unanswered=1), reason) == "unanswered"
+    assert domain.why(due(ONE, 2, unanswered=1), "rejected") == "rejected"
 
 
 def test_three_revisions_make_one_mail() -> None:
     mails = [due(ONE, 2), due(TWO, 3), due(THREE, 4)]
-    assert domain.merged(mails, TWO) == Merged(superseded=(mails[1].notice,), by=4)
-    assert domain.merged(mails, THREE) == Merged(
-        sends=mails[2].notice, superseded=(mails[0].notice, mails[1].notice), by=4
-    )
+    assert domain.merged(mails, TWO) == Merged(superseded=(mails[1],), by=4)
+    assert domain.merged(mails, THREE) == Merged(sends=mails[2], superseded=(mails[0], mails[1]), by=4)
 
 
 def test_a_mailing_is_complete_when_nobody_waits_and_says_so_once() -> None:

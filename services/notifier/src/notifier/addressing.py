@@ -67,8 +67,8 @@ async def about_policy(runtime: Runtime[Settings], letters: Letters, notice_id: 
     """Open the account's primary address. None: the notice has its result, or a later mail will tell of it too."""
     now = runtime.clock.now()
     async with transaction(runtime.pool) as tx:
-        due = await queries.lock_due(tx, notice=notice_id)
-        merged = domain.merged(due, notice_id)
+        waiting = await queries.lock_waiting(tx, notice=notice_id)
+        merged = domain.merged(waiting, notice_id)
         if merged.superseded:
             await endings.failed(tx, merged.superseded, "superseded", now, superseded_by=merged.by)
         if merged.sends is None:

@@ -36,7 +36,10 @@ PATIENCE: dict[Asked, timedelta] = {
 
 @dataclass(frozen=True)
 class Notice:
-    """A row of the ledger. About a request, or about a policy version to an account."""
+    """A row of the ledger. About a request, or about a policy version to an account.
+
+    `unanswered` attempts have no answer: one is on its way, or may have arrived.
+    """
 
     id: UUID
     asked: Asked
@@ -44,7 +47,7 @@ class Notice:
     request: UUID | None = None
     account: str | None = None
     policy_version: int | None = None
-    waiting: bool = True
+    unanswered: int = 0
 
     @property
     def subject(self) -> str:
@@ -116,15 +119,6 @@ def needs_mail(revised: PolicyRevised) -> bool:
 
 
 @dataclass(frozen=True)
-class Due:
-    """A mail about a policy version that an account still waits for. `attempted`: it may have arrived already."""
-
-    notice: Notice
-    version: int
-    attempted: bool
-
-
-@dataclass(frozen=True)
 class Merged:
     """What is done about one of an account's waiting policy mails.
 
@@ -137,20 +131,25 @@ class Merged:
     by: int | None = None
 
 
-def merged(due: list[Due], this: UUID) -> Merged:
+def merged(waiting: list[Notice], this: UUID) -> Merged:
     """One mail tells of several revisions when a second material one came before the mail about the first had left.
 
-    Nothing is dropped: the latest mail lists every revision it stands for. A mail that may have arrived already is
-    finished by itself.
+    `waiting` are an account's policy mails without a result, in the order of versions. Nothing is dropped: the latest
+    mail lists every revision it stands for. A mail that may have arrived already is finished by itself.
     """
-    mine = next((each for each in due if each.notice.id == this), None)
-    if mine is None:
+    position = next((index for index, each in enumerate(waiting) if each.id == this), None)
+    if position is None:
         return Merged()
-    latest = max(due, key=lambda each: each.version)
-    if latest is not mine and not mine.attempted:
-        return Merged(superseded=(mine.notice,), by=latest.version)
-    earlier = tuple(each.notice for each in due if each.version < mine.version and not each.attempted)
-    return Merged(sends=mine.notice, superseded=earlier, by=mine.version if earlier else None)
+    mine, latest = waiting[position], waiting[-1]
+    if latest is not mine and not mine.unanswered:
+        return Merged(superseded=(mine,), by=latest.policy_version)
+    earlier = tuple(each for each in waiting[:position] if not each.unanswered)
+    return Merged(sends=mine, superseded=earlier, by=mine.policy_version if earlier else None)
+
+
+def why(notice: Notice, reason: str) -> str:
+    """Why a mail is given up. It is not said to have failed when it may have arrived: then nobody knows."""
+    return "unanswered" if notice.unanswered and reason != "rejected" else reason
 
 
 def posted(revised: PolicyRevised, notice: UUID) -> NoticePosted:

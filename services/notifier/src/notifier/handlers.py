@@ -83,8 +83,8 @@ async def _erase(tx: Connection, sealing: Sealing, account: str, at: datetime) -
 
 async def _cancel(tx: Connection, account: str, now: datetime) -> None:
     """End what has not left yet. A mail on its way ends by its own answer, so that the ledger stays true."""
-    due = await queries.lock_due(tx, account=account)
-    await endings.failed(tx, [each.notice for each in due if not each.attempted], "account_deleted", now)
+    waiting = await queries.lock_waiting(tx, account=account)
+    await endings.failed(tx, [each for each in waiting if not each.unanswered], "account_deleted", now)
 
 
 async def _delete(tx: Connection, sealing: Sealing, asked: DeletionRequested, now: datetime) -> None:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from chassis.database import Connection, affected
-from notifier.domain import Asked, Due, Mailing, Notice
+from notifier.domain import Asked, Mailing, Notice
 from privacy_contracts.notices import NoticePosted
 from privacy_contracts.policy import PolicyRevised
 
@@ -175,7 +175,7 @@ async def revisions_told(tx: Connection, notice: Notice) -> list[Revision] | Non
 async def waiting_notices(tx: Connection, version: int) -> list[Notice]:
     """A mailing's notices that have no result yet, locked."""
     rows = await tx.fetch(
-        "SELECT id, asked, template, request, account, policy_version FROM notices"
+        "SELECT id, asked, template, request, account, policy_version, unanswered FROM notices"
         " WHERE policy_version = $1 AND state = 'waiting' ORDER BY id FOR UPDATE",
         version,
     )
@@ -221,14 +221,14 @@ async def put_request_notice(tx: Connection, notice: UUID, asked: Asked, request
 async def lock_notice(tx: Connection, notice: UUID) -> Notice | None:
     """The notice, locked; None when it has its result."""
     row = await tx.fetchrow(
-        "SELECT id, asked, template, request, account, policy_version FROM notices"
+        "SELECT id, asked, template, request, account, policy_version, unanswered FROM notices"
         " WHERE id = $1 AND state = 'waiting' FOR UPDATE",
         notice,
     )
     return Notice(**row) if row else None
 
 
-async def lock_due(tx: Connection, *, notice: UUID | None = None, account: str | None = None) -> list[Due]:
+async def lock_waiting(tx: Connection, *, notice: UUID | None = None, account: str | None = None) -> list[Notice]:
     """Every policy mail that an account, or a notice's account, still waits for; locked in the order of versions."""
     rows = await tx.fetch(
         "SELECT id, asked, template, request, account, policy_version, unanswered FROM notices"
@@ -237,21 +237,14 @@ async def lock_due(tx: Connection, *, notice: UUID | None = None, account: str |
         notice,
         account,
     )
-    return [
-        Due(
-            Notice(row["id"], row["asked"], row["template"], None, row["account"], row["policy_version"]),
-            version=row["policy_version"],
-            attempted=row["unanswered"] > 0,
-        )
-        for row in rows
-    ]
+    return [Notice(**row) for row in rows]
 
 
 async def become(tx: Connection, notice: UUID, template: str, account: str | None) -> Notice:
     """Note what is sent in answer to what was asked, and to which account. The notice is locked by the caller."""
     row = await tx.fetchrow(
         "UPDATE notices SET template = $2, account = $3 WHERE id = $1"
-        " RETURNING id, asked, template, request, account, policy_version",
+        " RETURNING id, asked, template, request, account, policy_version, unanswered",
         notice,
         template,
         account,

@@ -45,7 +45,7 @@ def kind(runtime: Runtime[Settings], letters: Letters, lines: Connections, concu
         notice = await queries.lock_notice(tx, UUID(job.key))
         if notice is not None:
             status = await queries.last_refusal(tx, notice.id)
-            await endings.failed(tx, [notice], "expired", runtime.clock.now(), smtp_status=status)
+            await endings.failed(tx, [notice], domain.why(notice, "expired"), runtime.clock.now(), smtp_status=status)
 
     return JobKind(send, expired, concurrency)
 
@@ -126,7 +126,7 @@ def _failed(runtime: Runtime[Settings], notice: UUID, reason: str, refused: Refu
         if refused:
             await queries.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
         status = refused.code if refused else None
-        await endings.failed(tx, [waiting], reason, runtime.clock.now(), smtp_status=status)
+        await endings.failed(tx, [waiting], domain.why(waiting, reason), runtime.clock.now(), smtp_status=status)
 
     return effect
 
