@@ -6,6 +6,7 @@ stays up until Ctrl-C; otherwise it stops, and the exit status says whether ever
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,8 @@ def main() -> int:
         print("POLICY names no file", file=sys.stderr)
         return 2
     env = {"dsr": {"COOLING_OFF": "2"}, "orders": {"TASK_DELAY": "1"} | ({"BREAK": "1"} if broken else {})}
+    for number in (signal.SIGINT, signal.SIGTERM):  # started by a script, both may be ignored, or kill without a word
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     base = configured("BASE_PORT") or BASE_PORT
     stack = Stack(DEFAULT_DIRECTORY / "demo", base_port=base, env=env, say=lambda text: line(began, text))

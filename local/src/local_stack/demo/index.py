@@ -26,7 +26,8 @@ GAUGES = {
 _LAYOUT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Look around</title>
 <meta name="viewport" content="width=device-width"><style>{style}
 .cards{{display:grid;grid-template-columns:repeat(auto-fit,minmax(16rem,1fr));gap:.8rem;padding:0;list-style:none}}
-.cards a{{display:block;box-sizing:border-box;padding:.8rem 1rem;border:1px solid #bbb;border-radius:.5rem;text-decoration:none;height:100%}}
+.cards a{{display:block;box-sizing:border-box;padding:.8rem 1rem;
+border:1px solid #bbb;border-radius:.5rem;text-decoration:none;height:100%}}
 .cards b{{display:block}}.cards span{{color:#444}}td,th{{font-size:.9rem}}</style></head>
 <body><main><h1>Look around</h1><ul class="cards">{cards}</ul>
 <h2>Live</h2><div id="live">{live}</div>
