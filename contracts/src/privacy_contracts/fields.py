@@ -71,7 +71,7 @@ class Personal(Secret[T]):
 RequestType = Annotated[Code, Known(("delete",))]
 Channel = Annotated[Code, Known(("website", "form", "profile", "email", "post"))]
 Stage = Annotated[Code, Known(("company", "own", "accounts"))]
-Outcome = Annotated[Code, Known(("completed", "not_verified"))]
+Outcome = Annotated[Code, Known(("completed", "not_verified", "not_confirmed"))]
 Purpose = Annotated[Code, Known(("third_party_marketing", "own_marketing", "targeted_advertising"))]
 Choice = Annotated[Code, Known(("granted", "refused", "withdrawn"))]
 Category = Annotated[
