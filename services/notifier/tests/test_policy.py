@@ -12,7 +12,8 @@ import pytest
 from chassis.app import App, Runtime
 from chassis.database import Pool, transaction
 from chassis.testing import Emitted, deliver, outbox, run_jobs
-from notifier import mailings, queries
+from notifier import mailings
+from notifier.queries import ledger
 from notifier.settings import Settings
 from privacy_contracts.accounts import AccountDeleted, AccountStated
 from privacy_contracts.policy import PolicyRevised
@@ -376,7 +377,7 @@ async def test_the_oldest_unsent_mail_is_measured(
 ) -> None:
     app, runtime = notifier
     async with transaction(pool) as tx:
-        assert await queries.oldest_unsent(tx) == 0
+        assert await ledger.oldest_unsent(tx) == 0
     await deliver(app, runtime, stated("a1"))
     await deliver(app, runtime, revised(2))
     await pool.execute("UPDATE notifier.notices SET created_at = now() - interval '90 seconds'")

@@ -11,9 +11,10 @@ from chassis.database import Connection, transaction
 from chassis.jobs import Retry
 from chassis.outbox import emit
 from chassis.sealing import KeyErased, Sealing
-from notifier import domain, endings, peers, queries
+from notifier import domain, endings, peers
 from notifier.domain import Asked, Notice
 from notifier.letters import Letter, Letters
+from notifier.queries import accounts, ledger, revisions
 from notifier.settings import Settings
 
 ADDRESS = "accounts.email"
@@ -50,10 +51,10 @@ async def about_request(
     except peers.Gone:
         return Undeliverable("no_address")
     async with transaction(runtime.pool) as tx:
-        row = await queries.lock_notice(tx, notice_id)
+        row = await ledger.lock(tx, notice_id)
         if row is None:
             return None
-        notice = await queries.become(tx, row.id, answer.template, answer.account or row.account)
+        notice = await ledger.become(tx, row.id, answer.template, answer.account or row.account)
         await _record(tx, notice, runtime)
     to = domain.mailbox(answer.to.get_secret_value())
     if to is None:
@@ -67,14 +68,14 @@ async def about_policy(runtime: Runtime[Settings], letters: Letters, notice_id: 
     """Open the account's primary address. None: the notice has its result, or a later mail will tell of it too."""
     now = runtime.clock.now()
     async with transaction(runtime.pool) as tx:
-        waiting = await queries.lock_waiting(tx, notice=notice_id)
+        waiting = await ledger.lock_waiting(tx, notice=notice_id)
         merged = domain.merged(waiting, notice_id)
         if merged.superseded:
             await endings.failed(tx, merged.superseded, "superseded", now, superseded_by=merged.by)
         if merged.sends is None:
             return None
         notice = merged.sends
-        told = await queries.revisions_told(tx, notice)
+        told = await revisions.told(tx, notice)
         if told is None:
             raise Retry(timedelta(seconds=2), "text_not_fetched")
         opened = await _open(tx, runtime, notice)
@@ -85,7 +86,7 @@ async def about_policy(runtime: Runtime[Settings], letters: Letters, notice_id: 
 
 
 async def _open(tx: Connection, runtime: Runtime[Settings], notice: Notice) -> str | None:
-    sealed = await queries.sealed_address(tx, notice.account or "")
+    sealed = await accounts.sealed_address(tx, notice.account or "")
     if sealed is None:
         return None
     try:

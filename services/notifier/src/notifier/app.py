@@ -5,10 +5,11 @@ from uuid_utils.compat import uuid7
 from chassis.app import App, OperatorAct, Runtime
 from chassis.database import Connection
 from chassis.outbox import emit
-from notifier import mailings, queries, sending
+from notifier import mailings, sending
 from notifier.domain import SYSTEM
 from notifier.handlers import handlers
 from notifier.letters import Letters
+from notifier.queries import ledger
 from notifier.settings import Settings
 from notifier.smtp import Connections, Server
 from privacy_contracts.accesses import OperatorActed
@@ -26,7 +27,7 @@ def build(runtime: Runtime[Settings]) -> App:
             mailings.KIND: mailings.kind(runtime),
             sending.KIND: sending.kind(runtime, letters, lines, settings.smtp_connections),
         },
-        gauges={"mail_oldest_unsent_seconds": queries.oldest_unsent},
+        gauges={"mail_oldest_unsent_seconds": ledger.oldest_unsent},
         on_operator_act=operator_acted,
     )
 

@@ -9,8 +9,9 @@ from chassis.consumer import Handlers, Received
 from chassis.database import Connection
 from chassis.outbox import emit
 from chassis.sealing import Sealing
-from notifier import domain, endings, mailings, queries, sending
+from notifier import domain, endings, mailings, sending
 from notifier.addressing import seal_address
+from notifier.queries import accounts, ledger
 from notifier.settings import Settings
 from privacy_contracts.accounts import AccountDeleted, AccountStated
 from privacy_contracts.policy import PolicyRevised
@@ -69,33 +70,33 @@ def _about_policy_and_requests(edge: Handlers, runtime: Runtime[Settings]) -> No
 
 
 async def _project(tx: Connection, sealing: Sealing, stated: AccountStated) -> None:
-    await queries.lock_accounts(tx, still=False)
-    if await queries.supersedes(tx, stated.id, stated.version):
+    await accounts.lock(tx, still=False)
+    if await accounts.supersedes(tx, stated.id, stated.version):
         sealed = await seal_address(tx, sealing, stated.id, stated.email.get_secret_value())
-        await queries.put_account(tx, stated.id, stated.version, sealed, stated.registered_at)
+        await accounts.put(tx, stated.id, stated.version, sealed, stated.registered_at)
 
 
 async def _erase(tx: Connection, sealing: Sealing, account: str, at: datetime) -> None:
     """Row, addresses and key go; a tombstone stays, so that no later state brings the account back."""
-    if await queries.bury(tx, account, at):
+    if await accounts.bury(tx, account, at):
         await sealing.erase(tx, f"account/{account}")
 
 
 async def _cancel(tx: Connection, account: str, now: datetime) -> None:
     """End what has not left yet. A mail on its way ends by its own answer, so that the ledger stays true."""
-    waiting = await queries.lock_waiting(tx, account=account)
+    waiting = await ledger.lock_waiting(tx, account=account)
     await endings.failed(tx, [each for each in waiting if not each.unanswered], "account_deleted", now)
 
 
 async def _delete(tx: Connection, sealing: Sealing, asked: DeletionRequested, now: datetime) -> None:
-    await queries.lock_accounts(tx, still=True)
+    await accounts.lock(tx, still=True)
     await _erase(tx, sealing, asked.account, now)
     await _cancel(tx, asked.account, now)
-    records = await queries.buried_records(tx, asked.account)
+    records = await accounts.buried_records(tx, asked.account)
     await emit(tx, domain.answer(asked, records, now), now)
 
 
 async def _notify(tx: Connection, asked: domain.Asked, event: RequestReceived | RequestClosed) -> None:
     notice = uuid7()
-    if await queries.put_request_notice(tx, notice, asked, event.request, event.account):
+    if await ledger.put(tx, notice, asked, event.request, event.account):
         await sending.put(tx, asked, [notice], event.request)

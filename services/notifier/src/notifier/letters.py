@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from chassis.settings import Company
 from notifier.peers import KeptItem
-from notifier.queries import Revision
+from notifier.queries.revisions import Revision
 
 WIDTH = 72
 

@@ -13,7 +13,8 @@ from chassis.app import Runtime
 from chassis.database import Connection
 from chassis.jobs import Effect, Job, JobKind
 from chassis.outbox import emit
-from notifier import domain, endings, peers, queries, sending
+from notifier import domain, endings, peers, sending
+from notifier.queries import accounts, ledger, revisions
 from notifier.settings import Settings
 from privacy_contracts.policy import PolicyRevised
 
@@ -23,24 +24,24 @@ KIND = "revision"
 
 async def revised(tx: Connection, event: PolicyRevised, now: datetime) -> None:
     """Record the notice on the home page; enrol every account if the change is material."""
-    await queries.lock_accounts(tx, still=True)
+    await accounts.lock(tx, still=True)
     posted = domain.posted(event, uuid7())
     mailing = uuid7() if domain.needs_mail(event) else None
-    if not await queries.put_revision(tx, event, posted, mailing):
+    if not await revisions.put(tx, event, posted, mailing):
         return
     await emit(tx, posted, now)
     if mailing is None:
         return
-    accounts = await queries.accounts_before(tx, event.published_at)
-    await queries.enrol(tx, event.version, accounts, [uuid7() for _ in accounts])
+    registered = await accounts.registered_before(tx, event.published_at)
+    await revisions.enrol(tx, event.version, registered, [uuid7() for _ in registered])
     await jobs.put(tx, KIND, str(event.version), {}, domain.PATIENCE["policy_revised"])
-    await endings.report(tx, await queries.count(tx, event.version), now)
+    await endings.report(tx, await revisions.count(tx, event.version), now)
 
 
 async def enrol_late(tx: Connection, account: str) -> None:
     """Put an account into the mailings that it belongs to by its registration. Its state holds the accounts' lock."""
-    for version in await queries.mailings_missing(tx, account):
-        notices = await queries.enrol(tx, version, [account], [uuid7()])
+    for version in await revisions.mailings_missing(tx, account):
+        notices = await revisions.enrol(tx, version, [account], [uuid7()])
         await sending.put(tx, "policy_revised", notices)
 
 
@@ -48,18 +49,19 @@ def kind(runtime: Runtime[Settings]) -> JobKind:
     """The job that asks consent, once per mailing, and then lets the mails go."""
 
     async def describe(job: Job) -> Effect:
-        text = await peers.policy_text(runtime.call, int(job.key))
+        version = int(job.key)
+        text = await peers.policy_text(runtime.call, version)
 
         async def release(tx: Connection) -> None:
-            await queries.describe_revision(tx, text.version, text.summary, text.url)
-            waiting = await queries.waiting_notices(tx, text.version)
+            await revisions.describe(tx, version, text.summary, text.url)
+            waiting = await ledger.waiting_in(tx, version)
             await sending.put(tx, "policy_revised", [each.id for each in waiting])
 
         return release
 
     async def expired(job: Job, tx: Connection) -> None:
-        await queries.describe_revision(tx, int(job.key), "", "")
-        waiting = await queries.waiting_notices(tx, int(job.key))
+        await revisions.describe(tx, int(job.key), "", "")
+        waiting = await ledger.waiting_in(tx, int(job.key))
         await endings.failed(tx, waiting, "expired", runtime.clock.now())
 
     return JobKind(describe, expired, concurrency=1)

@@ -15,10 +15,11 @@ from chassis.crash import point
 from chassis.database import Connection, transaction
 from chassis.jobs import Effect, Job, JobKind, Retry
 from chassis.outbox import emit
-from notifier import domain, endings, queries
+from notifier import domain, endings
 from notifier.addressing import Mail, Undeliverable, about_policy, about_request
 from notifier.domain import Asked, Verdict
 from notifier.letters import Letters, message
+from notifier.queries import accounts, ledger
 from notifier.settings import Settings
 from notifier.smtp import Connections, Line, Lost, Refused
 
@@ -42,9 +43,9 @@ def kind(runtime: Runtime[Settings], letters: Letters, lines: Connections, concu
         return await _send(runtime, letters, lines, job)
 
     async def expired(job: Job, tx: Connection) -> None:
-        notice = await queries.lock_notice(tx, UUID(job.key))
+        notice = await ledger.lock(tx, UUID(job.key))
         if notice is not None:
-            status = await queries.last_refusal(tx, notice.id)
+            status = await ledger.last_refusal(tx, notice.id)
             await endings.failed(tx, [notice], domain.why(notice, "expired"), runtime.clock.now(), smtp_status=status)
 
     return JobKind(send, expired, concurrency)
@@ -67,7 +68,7 @@ async def _send(runtime: Runtime[Settings], letters: Letters, lines: Connections
         if domain.verdict(refused.step, refused.code) is Verdict.REJECTED:
             return _failed(runtime, notice, "rejected", refused)
         async with transaction(runtime.pool) as tx:
-            await queries.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
+            await ledger.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
         raise Retry(reason=f"smtp_{refused.step}_{refused.code}") from None
 
 
@@ -94,7 +95,7 @@ async def _hand_over(runtime: Runtime[Settings], line: Line, mail: Mail) -> Effe
     point("notifier.after-data")
 
     async def accepted(tx: Connection) -> None:
-        waiting = await queries.lock_notice(tx, notice.id)
+        waiting = await ledger.lock(tx, notice.id)
         if waiting is not None:
             await endings.sent(tx, waiting, repeats, runtime.clock.now())
 
@@ -105,26 +106,26 @@ async def _started(runtime: Runtime[Settings], mail: Mail) -> int | Undeliverabl
     """Commit the attempt with the record of the disclosure; the repeats so far. None: it has its result meanwhile."""
     now = runtime.clock.now()
     async with transaction(runtime.pool) as tx:
-        notice = await queries.lock_notice(tx, mail.notice.id)
+        notice = await ledger.lock(tx, mail.notice.id)
         if notice is None:
             return None
         address = None
         if notice.account and notice.template in ADDRESS_KEPT:
-            if await queries.is_buried(tx, notice.account):
+            if await accounts.is_buried(tx, notice.account):
                 return Undeliverable("account_deleted")
             address = runtime.sealing.fingerprint("notices.address", mail.to.lower())
-        repeats = await queries.start_attempt(tx, notice.id, address)
+        repeats = await ledger.start_attempt(tx, notice.id, address)
         await emit(tx, domain.disclosed(notice, uuid7(), now), now)
     return repeats
 
 
 def _failed(runtime: Runtime[Settings], notice: UUID, reason: str, refused: Refused | None = None) -> Effect:
     async def effect(tx: Connection) -> None:
-        waiting = await queries.lock_notice(tx, notice)
+        waiting = await ledger.lock(tx, notice)
         if waiting is None:
             return
         if refused:
-            await queries.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
+            await ledger.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
         status = refused.code if refused else None
         await endings.failed(tx, [waiting], domain.why(waiting, reason), runtime.clock.now(), smtp_status=status)
 

@@ -1,0 +1,80 @@
+"""The projection of accounts, and the tombstones of those that are gone."""
+
+from datetime import datetime
+
+from chassis.database import Connection, affected
+
+_ACCOUNTS = 6_203_417
+"""Names the lock on the projection as a whole."""
+
+
+async def lock(tx: Connection, *, still: bool) -> None:
+    """Shared by account states; `still` keeps them waiting until the caller commits.
+
+    A mailing's snapshot and a deletion each see every state that committed, and every later state sees them.
+    """
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock($1)" if still else "SELECT pg_advisory_xact_lock_shared($1)", _ACCOUNTS
+    )
+
+
+async def supersedes(tx: Connection, account: str, version: int) -> bool:
+    """Whether a state of this version is news: the account is not gone, and nothing as new is known."""
+    known = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM tombstones WHERE account = $1)"
+        " OR EXISTS (SELECT FROM accounts WHERE id = $1 AND version >= $2)",
+        account,
+        version,
+    )
+    return not known
+
+
+async def put(tx: Connection, account: str, version: int, email: bytes, registered_at: datetime) -> None:
+    """Insert or replace a row of the projection."""
+    await tx.execute(
+        "INSERT INTO accounts (id, version, email, registered_at) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (id) DO UPDATE SET version = excluded.version, email = excluded.email,"
+        " registered_at = excluded.registered_at",
+        account,
+        version,
+        email,
+        registered_at,
+    )
+
+
+async def sealed_address(tx: Connection, account: str) -> bytes | None:
+    """The sealed primary address, if the account is there."""
+    sealed: bytes | None = await tx.fetchval("SELECT email FROM accounts WHERE id = $1", account)
+    return sealed
+
+
+async def bury(tx: Connection, account: str, at: datetime) -> bool:
+    """Leave a tombstone, take the account's row and its addresses in the ledger. True the first time."""
+    inserted = await tx.execute(
+        "INSERT INTO tombstones (account, records, deleted_at)"
+        " SELECT $1, (SELECT count(*) FROM accounts WHERE id = $1)"
+        " + (SELECT count(*) FROM notices WHERE account = $1 AND address IS NOT NULL), $2"
+        " ON CONFLICT (account) DO NOTHING",
+        account,
+        at,
+    )
+    await tx.execute("DELETE FROM accounts WHERE id = $1", account)
+    # Every row of the account, whatever its address: this waits for a mail that is just noting one.
+    await tx.execute("UPDATE notices SET address = NULL WHERE account = $1", account)
+    return affected(inserted) == 1
+
+
+async def is_buried(tx: Connection, account: str) -> bool:
+    """Whether the account is gone."""
+    return bool(await tx.fetchval("SELECT EXISTS (SELECT FROM tombstones WHERE account = $1)", account))
+
+
+async def buried_records(tx: Connection, account: str) -> int:
+    """How many values were held about an account that is gone."""
+    return int(await tx.fetchval("SELECT records FROM tombstones WHERE account = $1", account) or 0)
+
+
+async def registered_before(tx: Connection, published_at: datetime) -> list[str]:
+    """Every account registered before the publication, whatever was chosen about marketing."""
+    rows = await tx.fetch("SELECT id FROM accounts WHERE registered_at < $1 ORDER BY id", published_at)
+    return [row["id"] for row in rows]
