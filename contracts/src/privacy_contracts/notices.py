@@ -9,7 +9,9 @@ from privacy_contracts.envelope import Event
 from privacy_contracts.fields import AccountId, Code, Count, Known, RequestId, Time, Version
 
 Template = Annotated[Code, Known(("verification", "unknown_address", "completion", "policy_revised"))]
-NoticeFailure = Annotated[Code, Known(("rejected", "expired", "no_address", "account_deleted"))]
+NoticeFailure = Annotated[
+    Code, Known(("rejected", "expired", "no_address", "account_deleted", "superseded", "unanswered"))
+]
 
 
 class _NoticeEvent(Event):
