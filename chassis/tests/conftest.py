@@ -1,16 +1,20 @@
 """One database and one prefix for all tests of chassis; each test finds both empty."""
 
 import asyncio
+import base64
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import json
+import os
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from uuid_utils.compat import uuid7
 
@@ -18,11 +22,12 @@ from chassis import migrate
 from chassis.app.runtime import Runtime, kafka, security
 from chassis.consumer.batches import Batches
 from chassis.consumer.records import Record
-from chassis.consumer.subscription import Subscription
+from chassis.consumer.subscription import Subscription, as_record
 from chassis.database import Pool, open_pool
 from chassis.testing import until
 from local_stack import databases
 from local_stack import servers as local_servers
+from local_stack.ports import free_port
 from local_stack.servers import Servers
 
 from .sample import MIGRATIONS, SERVICE, Sample
@@ -57,7 +62,7 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
         "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
         " WHERE schemaname IN ('chassis', 'keys', 'dsr') AND tablename NOT LIKE 'inbox\\_%'"
     )
-    await made.execute("; ".join(f"DELETE FROM {row['name']}" for row in tables))
+    await made.execute("; ".join("DELETE FROM " + row["name"] for row in tables))  # noqa: S608 - names from the catalogue
     yield made
     made.terminate()
 
@@ -155,11 +160,104 @@ def subscribed(rt: Runtime[Any], sample: Sample) -> Subscribed:
     return run
 
 
+@pytest.fixture
+def environment(rt: Runtime[Any], database_url: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of the sample as a process of its own."""
+    (tmp_path / "masters.json").write_text(json.dumps({"1": base64.b64encode(bytes(32)).decode()}))
+    (tmp_path / "company.toml").write_text(COMPANY)
+    given = {
+        "ENVIRONMENT": "local",
+        "INSTANCE": "one",
+        "PORT": str(free_port()),
+        "PUBLIC_URL": "http://sample.example.com",
+        "DATABASE_URL": database_url,
+        "KAFKA_BOOTSTRAP": rt.settings.kafka_bootstrap,
+        "KAFKA_USERNAME": rt.settings.kafka_username,
+        "KAFKA_PASSWORD": rt.settings.kafka_password.get_secret_value(),
+        "KAFKA_TLS": "false",
+        "TOPIC_PREFIX": rt.settings.topic_prefix,
+        "SESSION_TIMEOUT_MS": "1000",
+        "ISSUER": "http://127.0.0.1:1",
+        "CLIENT_ID": SERVICE,
+        "CLIENT_SECRET": "unused",
+        "MASTER_KEYS": str(tmp_path / "masters.json"),
+        "ERASURE_LEDGER": str(tmp_path / "erasures"),
+        "COMPANY": str(tmp_path / "company.toml"),
+    }
+    return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | given
+
+
+Processes = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def process(environment: dict[str, str]) -> AsyncIterator[Processes]:
+    """`await process("serve", CRASH_POINT="...")` starts the sample; what is left running at the end is killed."""
+    started: list[Process] = []
+
+    async def start(*arguments: str, script: str = "sample.py", **changes: str) -> Process:
+        made = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(Path(__file__).with_name(script)),
+            *arguments,
+            env=environment | changes,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        started.append(made)
+        return made
+
+    yield start
+    for each in started:
+        if each.returncode is None:
+            each.kill()
+        await each.communicate()
+
+
+COMPANY = """[company]
+name = "Sample Express"
+legal_name = "Sample Express, Inc."
+website = "https://www.example.com"
+time_zone = "UTC"
+brand_color = "#000000"
+[mail]
+sender = "privacy@example.com"
+privacy = "privacy@example.com"
+product = "product@example.com"
+support = "support@example.com"
+[post]
+address = ["1 Sample Street"]
+"""
+
+
+@asynccontextmanager
+async def reading(rt: Runtime[Any], **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A plain consumer."""
+    consumer = AIOKafkaConsumer(**kafka(rt.settings), **options)
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def published(rt: Runtime[Any], name: str = "notes") -> list[Record]:
+    """Everything that was committed to a topic so far, partition by partition."""
+    found: list[Record] = []
+    parts = [TopicPartition(rt.settings.topic_prefix + name, each) for each in range(3)]
+    async with reading(rt, isolation_level="read_committed", auto_offset_reset="earliest") as consumer:
+        consumer.assign(parts)
+        ends = await consumer.end_offsets(parts)
+        await consumer.seek_to_beginning(*parts)
+        while any([await consumer.position(each) < ends[each] for each in parts]):
+            for batch in (await consumer.getmany(timeout_ms=100)).values():
+                found += [as_record(raw, rt.settings.topic_prefix) for raw in batch]
+    return found
+
+
 async def effects(pool: Pool, name: str | None = None) -> list[int]:
     """The numbers of the effects, in the order of their commits."""
-    rows = await pool.fetch(
-        "SELECT number FROM dsr.effects WHERE name = coalesce($1, name) ORDER BY id", name
-    )
+    rows = await pool.fetch("SELECT number FROM dsr.effects WHERE name = coalesce($1, name) ORDER BY id", name)
     return [row["number"] for row in rows]
 
 

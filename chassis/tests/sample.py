@@ -71,9 +71,7 @@ class Thing(BaseModel):
 
 async def note(tx: Connection, name: str, number: int) -> None:
     """An effect, in order."""
-    await tx.execute(
-        "INSERT INTO dsr.effects (name, number, trace) VALUES ($1, $2, $3)", name, number, traceparent()
-    )
+    await tx.execute("INSERT INTO dsr.effects (name, number, trace) VALUES ($1, $2, $3)", name, number, traceparent())
 
 
 class Sample:
@@ -110,7 +108,7 @@ class Sample:
             routers=[routes(runtime)] if runtime else [],
             handlers=self.handlers,
             on_operator_act=self.audit,
-            timers={"ring": ring},
+            timers={"ring": ring} | ({"forget": forgetting(runtime)} if runtime else {}),
             jobs={"call": JobKind(call, expired, concurrency=2)},
         )
 
@@ -118,6 +116,18 @@ class Sample:
 async def ring(timer: timers.Timer, tx: Connection) -> None:
     """A timer's effect."""
     await note(tx, timer.key, timer.payload["number"])
+
+
+def forgetting(runtime: Runtime[Any]) -> timers.TimerHandler:
+    """A timer whose effect is that an owner's key goes."""
+
+    async def forget(timer: timers.Timer, tx: Connection) -> None:
+        owner = f"sample/{timer.key}"
+        await runtime.sealing.seal(tx, owner, "a secret", "sample")
+        await note(tx, timer.key, timer.payload["number"])
+        await runtime.sealing.erase(tx, owner)
+
+    return forget
 
 
 async def call(job: Job) -> Effect:
@@ -139,9 +149,7 @@ def routes(runtime: Runtime[Any]) -> APIRouter:
     website = runtime.auth.require("website")
 
     @router.post("/things")
-    async def put(
-        thing: Thing, once: Once, caller: Annotated[auth.Principal, Depends(website)]
-    ) -> JSONResponse:
+    async def put(thing: Thing, once: Once, caller: Annotated[auth.Principal, Depends(website)]) -> JSONResponse:
         async def work() -> Thing:
             await note(tx, thing.name, thing.number)
             await emit(tx, Note(name=thing.name, number=thing.number), runtime.clock.now())

@@ -22,7 +22,7 @@ from chassis.testing import record, until
 from local_stack.ports import free_port
 from local_stack.servers import Servers
 
-from .conftest import Subscribed, Told, effects, letters, reached
+from .conftest import Subscribed, Told, effects, letters, reached, reading
 from .sample import SERVICE, Letter, Sample
 
 
@@ -41,16 +41,6 @@ async def ready(subscription: Subscription) -> None:
 async def positions(rt: Runtime[Any]) -> dict[int, int]:
     rows = await rt.pool.fetch("SELECT partition, next_offset FROM chassis.positions WHERE topic = 'letters'")
     return {row["partition"]: row["next_offset"] for row in rows}
-
-
-@asynccontextmanager
-async def reading(rt: Runtime[Any], **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(**kafka(rt.settings), **options)
-    await consumer.start()
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()
 
 
 LOSSES: dict[str, dict[str, Any]] = {

@@ -195,4 +195,5 @@ async def _work(pool: Pool, kind: str, how: JobKind, holder: str, found: asyncio
             continue
         found.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(found.wait(), poll)
+            async with asyncio.timeout(poll):
+                await found.wait()

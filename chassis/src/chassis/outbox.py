@@ -9,7 +9,7 @@ never overwrite what its successor wrote.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -87,6 +87,22 @@ async def oldest_age(tx: Connection) -> float:
     return float(age or 0)
 
 
+@contextlib.asynccontextmanager
+async def _woken(listener: Connection) -> AsyncIterator[asyncio.Event]:
+    """An event that is set when something was put in."""
+    wake = asyncio.Event()
+
+    def on_notify(*_: object) -> None:
+        wake.set()
+
+    await listener.add_listener(_CHANNEL, on_notify)
+    try:
+        yield wake
+    finally:
+        if not listener.is_closed():
+            await listener.remove_listener(_CHANNEL, on_notify)
+
+
 class Relay:
     """Publishes one service's outbox. `source` is the service; `holder` names this instance of it."""
 
@@ -112,7 +128,8 @@ class Relay:
                     await asyncio.sleep(0.5)
         finally:
             with contextlib.suppress(Exception):  # then it runs out
-                await asyncio.wait_for(self._give_up_lease(), 2)
+                async with asyncio.timeout(2):
+                    await self._give_up_lease()
 
     async def _take_lease(self) -> None:
         """Ours at once if this instance held it, else when it has run out. Raises `LostLease`."""
@@ -138,23 +155,23 @@ class Relay:
 
     async def _publish_all(self) -> None:
         """Publish what is there and what comes. Ends by an error only; a new producer then takes over."""
-        wake = asyncio.Event()
         producer = self._producer()
         try:
             await producer.start()
-            async with self._pool.acquire() as listener:
-                await listener.add_listener(_CHANNEL, lambda *_: wake.set())
+            async with self._pool.acquire() as listener, _woken(listener) as wake:
                 while not listener.is_closed():
                     wake.clear()
                     if rows := await self._number():
                         await self._publish(producer, rows)
                         await self._delete([row["id"] for row in rows])
-                    else:
-                        with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(wake.wait(), 1)
+                        continue
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(1):
+                            await wake.wait()
         finally:
             with contextlib.suppress(KafkaError, OSError):
-                await asyncio.wait_for(producer.stop(), 2)
+                async with asyncio.timeout(2):
+                    await producer.stop()
 
     async def _number(self) -> list[asyncpg.Record]:
         """The next rows in order, each with its sequence; those numbered before a crash come first."""

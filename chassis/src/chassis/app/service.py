@@ -72,7 +72,8 @@ class Service:
             running.cancel()
             await asyncio.wait([running], timeout=_DRAIN_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._runtime.pool.close(), 1)
+                async with asyncio.timeout(1):
+                    await self._runtime.pool.close()
 
     async def _run(self) -> None:
         await self._prepare()

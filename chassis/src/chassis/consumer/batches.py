@@ -252,7 +252,8 @@ class Batches:
     async def _sleep(self, seconds: float) -> None:
         """Raises `Stopped` when partitions are taken away meanwhile."""
         try:
-            await asyncio.wait_for(self.stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stop.wait()
         except TimeoutError:
             return
         raise Stopped

@@ -118,7 +118,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         finally:
             self._batches.stop.set()
             with contextlib.suppress(KafkaError, OSError):
-                await asyncio.wait_for(self.broker.stop(), DRAIN_SECONDS + 1)
+                async with asyncio.timeout(DRAIN_SECONDS + 1):
+                    await self.broker.stop()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let the batch under way finish, so that nothing is applied twice; one that waits gives up."""
@@ -126,7 +127,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         if revoked:
             self._batches.stop.set()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), 20)
+                async with asyncio.timeout(20):
+                    await self._idle.wait()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Go on from our own positions."""
@@ -213,7 +215,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             for (topic, partition), offset in self._batches.positions.items()
         }
         try:
-            await asyncio.wait_for(self._consumer.commit(offsets), COMMIT_SECONDS)
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
             _UNCOMMITTED.add(1)
 
