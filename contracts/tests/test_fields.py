@@ -154,7 +154,7 @@ ADDRESS, NAME = "ada@example.com", "Ada Example"
 
 
 @pytest.mark.promise(76)
-@pytest.mark.parametrize("show", [repr, str, "{}".format, "%s".__mod__, lambda e: repr(e.model_dump())], ids=str)
+@pytest.mark.parametrize("show", [repr, str, "{}".format, "%s".__mod__, lambda e: repr(e.model_dump())], ids=range(5))
 def test_personal_values_never_show(show: Callable[[Any], str]) -> None:
     account = golden.event("account.stated", "full")
     assert isinstance(account, AccountStated)
