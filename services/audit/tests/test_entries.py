@@ -90,6 +90,13 @@ def test_poison_becomes_envelope_and_hash(body: bytes | None) -> None:
     assert kept.body_hash == keyed(body or b"")
 
 
+def test_a_body_that_other_readers_refuse_is_no_payload_here_either() -> None:
+    """Readers take types strictly: an attempt written as text is none."""
+    body = json.dumps(json.loads(deletion().to_bytes()) | {"attempt": "1"}).encode()
+    kept = entry("requests", body, *record().headers)
+    assert (kept.payload, kept.omitted) == (None, "undecodable")
+
+
 def test_an_unknown_type_keeps_its_envelope() -> None:
     kept = entry("requests", b'{"email":"x"}', ("ce_type", b"request.reopened"), ("ce_source", b"dsr"), ("ce_id", b"1"))
     assert (kept.type, kept.payload, kept.omitted) == ("request.reopened", None, "unknown_type")

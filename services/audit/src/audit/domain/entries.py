@@ -139,7 +139,7 @@ def _decode(value: bytes | None, event_type: str | None, topic: Topic) -> tuple[
     if kind is None:
         return None, "unknown_type"
     try:
-        event = kind.model_validate_json(value)
+        event = kind.model_validate_json(value, strict=True)  # as every other reader does
     except ValueError:
         return None, "undecodable"
     return (event, None) if event.topic == topic.name else (None, "misplaced")
