@@ -122,7 +122,11 @@ def stays_deleted(seen: Evidence) -> Iterable[str]:
 
 
 def no_mail_lost(seen: Evidence) -> Iterable[str]:
-    """Each request brought its first mail, each deletion its last, and what is recorded as sent has arrived."""
+    """Each request brought its first mail, each deletion its last, and what is recorded as sent has arrived.
+
+    A mail whose answer was lost in a crash, and whose request went on before it could be repeated, is recorded as
+    failed: nobody knows of it that it arrived.
+    """
     copies = Counter(mail["message_id"] for mail in seen.mails)
     for request, customer in seen.deleted.items():
         ids = {mail["message_id"] for mail in _to(seen, customer.email) if f"/r/{request}/" in mail["text"]}
@@ -131,12 +135,15 @@ def no_mail_lost(seen: Evidence) -> Iterable[str]:
     for request, email in seen.unknown.items():
         if len({mail["message_id"] for mail in _to(seen, email)}) != 1:
             yield f"{email} (request {request}) got {[mail['subject'] for mail in _to(seen, email)]}"
-    told = {event.body["notice"]: event for event in seen.events("notice.sent")}
+    sent = {event.body["notice"] for event in seen.events("notice.sent")}
+    failed = {event.body["notice"]: event.body["reason"] for event in seen.events("notice.failed")}
     arrived = {identifier.strip("<>").partition("@")[0] for identifier in copies}
-    for notice in told.keys() - arrived:
+    for notice in sent - arrived:
         yield f"notice {notice} is recorded as sent and did not arrive"
-    for notice in arrived - told.keys():
-        yield f"notice {notice} arrived and is not recorded as sent"
+    for notice in arrived - sent - failed.keys():
+        yield f"notice {notice} arrived and nothing is recorded of its end"
+    for notice in sent & failed.keys():
+        yield f"notice {notice} is recorded as sent and as failed ({failed[notice]})"
 
 
 def repeats_are_marked(seen: Evidence) -> Iterable[str]:

@@ -17,6 +17,7 @@ from chassis.app import Runtime
 from chassis.clock import real
 from chassis.consumer import Handlers, Record
 from chassis.database import Connection
+from chassis.telemetry import span
 from chassis.timers import Timer, TimerHandler
 from privacy_contracts.topology import read_by
 
@@ -40,9 +41,17 @@ def record_handlers(runtime: Runtime[Settings]) -> Handlers:
         await queries.log.append(tx, size, taken.new, now, _lag(records))
         reused = await _follow(tx, taken, handlers)
         await queries.findings.about_records(tx, [*taken.odd, *reused], now)
-        await outbox.emit_all(tx, intake.retained(taken.new, now), now)
+        await _answer(tx, taken.new, now)
 
     return handlers
+
+
+async def _answer(tx: Connection, new: Sequence[Entry], now: datetime) -> None:
+    """Answer the deletions that name this service, each within the trace that asked."""
+    for entry in new:
+        if answers := intake.retained([entry], now):
+            with span("event deletion.requested", dict(entry.headers).get("traceparent")):
+                await outbox.emit_all(tx, answers, now)
 
 
 async def _follow(tx: Connection, taken: intake.Taken, handlers: Handlers) -> list[intake.Odd]:
