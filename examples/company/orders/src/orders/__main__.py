@@ -25,15 +25,17 @@ from orders.privacy import Pool, consume
 env = os.environ
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 LARGEST_BODY = 16 * 1024
+TEXT = {"type": "string", "minLength": 1, "pattern": "^[^\\u0000]*$"}
+"""Postgres stores no NUL."""
 ORDER = Draft202012Validator(
     {
         "type": "object",
         "required": ["account", "item", "cents", "ship_to"],
         "properties": {
             "account": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,48}$"},
-            "item": {"type": "string", "minLength": 1, "maxLength": 200},
+            "item": TEXT | {"maxLength": 200},
             "cents": {"type": "integer", "minimum": 0, "maximum": 10**12},
-            "ship_to": {"type": "string", "minLength": 1, "maxLength": 500},
+            "ship_to": TEXT | {"maxLength": 500},
             "invoice": {"type": "boolean"},
         },
     }
@@ -48,7 +50,8 @@ def problem(status: int, code: str, title: str) -> JSONResponse:
 
 async def order(request: Request) -> JSONResponse:
     """Take an order of a customer that we know; with it an invoice, unless told otherwise. 201 {"id", "invoice"}."""
-    if int(request.headers.get("content-length", LARGEST_BODY + 1)) > LARGEST_BODY:
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > LARGEST_BODY:
         return problem(413, "too-large", "The body is too large")
     try:
         body = await request.json()
@@ -65,12 +68,12 @@ async def order(request: Request) -> JSONResponse:
         order_id = uuid4()
         await tx.execute(
             "INSERT INTO orders (id, account, item, cents, ship_to) VALUES ($1, $2, $3, $4, $5)",
-            *(order_id, account, body["item"], body["cents"], body["ship_to"]),
+            *(order_id, account, body["item"], int(body["cents"]), body["ship_to"]),  # JSON's 5.0 is an integer
         )
         if wanted:
             number = await tx.fetchval(
                 "INSERT INTO invoices (account, name, address, cents) VALUES ($1, $2, $3, $4) RETURNING number",
-                *(account, name, body["ship_to"], body["cents"]),
+                *(account, name, body["ship_to"], int(body["cents"])),
             )
     return JSONResponse({"id": str(order_id), "invoice": number}, 201)
 
