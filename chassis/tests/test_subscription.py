@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError
 from confluent_kafka import TopicPartition as AdminPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from chassis.app.runtime import Runtime, kafka
 from chassis.consumer import Received
 from chassis.consumer.records import Record
-from chassis.consumer.subscription import Subscription
+from chassis.consumer.subscription import Subscription, as_record
 from chassis.database import Connection, open_pool
 from chassis.testing import record, until
 from local_stack.ports import free_port
@@ -41,6 +41,12 @@ async def ready(subscription: Subscription) -> None:
 async def positions(rt: Runtime[Any]) -> dict[int, int]:
     rows = await rt.pool.fetch("SELECT partition, next_offset FROM chassis.positions WHERE topic = 'letters'")
     return {row["partition"]: row["next_offset"] for row in rows}
+
+
+@pytest.mark.parametrize("timestamp", [-1, -(10**15), -(2**63)])
+def test_a_time_that_no_calendar_has_stops_nobody(timestamp: int) -> None:
+    raw = ConsumerRecord("p.letters", 0, 7, timestamp, 0, b"a", b"{}", None, 1, 2, ())
+    assert as_record(raw, "p.").timestamp.year == 1970
 
 
 LOSSES: dict[str, dict[str, Any]] = {

@@ -230,8 +230,13 @@ def as_record(raw: "ConsumerRecord[bytes | None, bytes | None]", prefix: str) ->
         key=raw.key,
         value=raw.value,
         headers=tuple(raw.headers),
-        timestamp=datetime.fromtimestamp(raw.timestamp / 1000, UTC),
+        timestamp=_moment(raw.timestamp),
     )
+
+
+def _moment(milliseconds: int) -> datetime:
+    """The writer may give any time that is not ahead; one before 1970 says nothing and must stop nobody."""
+    return datetime.fromtimestamp(max(milliseconds, 0) / 1000, UTC)
 
 
 async def _unparsed(records: "tuple[ConsumerRecord[bytes, bytes], ...]") -> KafkaMessage:
