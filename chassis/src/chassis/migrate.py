@@ -96,7 +96,7 @@ async def missing(tx: Connection, migrations: list[Migration]) -> list[str]:
     if any(row["requires"] > CODE for row in rows):
         raise SchemaTooNew("the schema needs newer code")
     done = {(row["scope"], row["name"]) for row in rows}
-    return [each.name for each in migrations if (each.scope, each.name) not in done]
+    return [f"{each.scope}/{each.name}" for each in migrations if (each.scope, each.name) not in done]
 
 
 async def connect(url: str, patience: float = 60) -> "asyncpg.Connection[asyncpg.Record]":

@@ -115,6 +115,7 @@ class Relay:
         self._holder = holder
         self._producer = producer
         self._epoch = 0
+        self.problem: str | None = "not started"
 
     async def run(self) -> None:
         """Publish for ever; without Kafka, Postgres or the lease, wait and try again. Cancelled, give the lease up."""
@@ -124,6 +125,7 @@ class Relay:
                     await self._take_lease()
                     await self._publish_all()
                 except Exception as error:
+                    self.problem = None if isinstance(error, LostLease) else f"waiting: {type(error).__name__}"
                     log.info("relay waits: %s", type(error).__name__)
                     await asyncio.sleep(0.5)
         finally:
@@ -161,6 +163,7 @@ class Relay:
             async with self._pool.acquire() as listener, _woken(listener) as wake:
                 while not listener.is_closed():
                     wake.clear()
+                    self.problem = None
                     if rows := await self._number():
                         await self._publish(producer, rows)
                         await self._delete([row["id"] for row in rows])

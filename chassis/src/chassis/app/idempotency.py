@@ -4,7 +4,6 @@ The key counts per caller and route. It commits with the effect, so a crash leav
 request that comes meanwhile waits for the first.
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -22,9 +21,8 @@ _LONGEST_KEY = 128
 class OnceKey:
     """The key of one request, if it has one."""
 
-    def __init__(self, route: str, key: str | None, body: bytes) -> None:
-        self._route, self._key = route, key
-        self._hash = hashlib.sha256(body).digest()
+    def __init__(self, route: str, key: str | None, body_hash: bytes) -> None:
+        self._route, self._key, self._hash = route, key, body_hash
 
     async def answer(
         self, tx: Connection, caller: Principal, status: int, work: Callable[[], Awaitable[BaseModel]]
@@ -60,7 +58,9 @@ async def _once(request: Request) -> OnceKey:
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
         raise Problem(400, "invalid-key", "An Idempotency-Key has 1 to 128 printable ASCII characters")
-    return OnceKey(f"{request.method} {request.url.path}", key, await request.body())
+    # keyed: a plain hash of a body with an address would be a pseudonym of the person
+    body_hash: bytes = request.app.state.fingerprint("answers", (await request.body()).decode("latin-1"))
+    return OnceKey(f"{request.method} {request.url.path}", key, body_hash)
 
 
 Once = Annotated[OnceKey, Depends(_once)]

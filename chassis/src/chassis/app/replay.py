@@ -11,7 +11,7 @@ from chassis.consumer.subscription import as_record
 from chassis.database import Connection, transaction
 from chassis.settings import Settings
 
-_SILENCE_MS = 30_000
+_POLL_MS = 200
 
 
 class CannotReplay(Exception):
@@ -21,7 +21,7 @@ class CannotReplay(Exception):
 async def replay(runtime: Runtime[Settings], app: App) -> int:
     """Wipe the projected tables and apply the projections up to the stored positions, in one transaction.
 
-    Returns how many events were applied. Records that were never applied (dead, waiting, discarded) are left out.
+    One partition follows the other, and a producer's repeat is applied again: projections bear both. Returns how many events were applied. Records that were never applied (dead, waiting, discarded) are left out.
     Raises `CannotReplay` when the service runs, or when the log does not reach the stored positions.
     """
     prefix = runtime.settings.topic_prefix
@@ -37,7 +37,9 @@ async def replay(runtime: Runtime[Settings], app: App) -> int:
                 await tx.execute(f"DELETE FROM {table}")  # noqa: S608 - named in code
             left_out = await _never_applied(tx)
             applied = 0
-            for row in await tx.fetch("SELECT topic, partition, next_offset FROM chassis.positions ORDER BY 1, 2"):
+            for row in await tx.fetch(
+                "SELECT topic, partition, next_offset FROM chassis.positions ORDER BY 1, 2 FOR UPDATE"
+            ):
                 where = TopicPartition(prefix + row["topic"], row["partition"])
                 async for record in _records(consumer, where, row["next_offset"], prefix):
                     if (record.topic, record.partition, record.offset) not in left_out:
@@ -58,10 +60,10 @@ async def _never_applied(tx: Connection) -> set[tuple[str, int, int]]:
 async def _records(consumer: AIOKafkaConsumer, where: TopicPartition, upto: int, prefix: str) -> AsyncIterator[Record]:
     consumer.assign([where])
     await consumer.seek_to_beginning(where)
+    if (await consumer.end_offsets([where]))[where] < upto:
+        raise CannotReplay(f"{where.topic}/{where.partition} does not reach the stored position {upto}")
     while await consumer.position(where) < upto:
-        batch = (await consumer.getmany(where, timeout_ms=_SILENCE_MS)).get(where, [])
-        if not batch and await consumer.position(where) < upto:
-            raise CannotReplay(f"{where.topic}/{where.partition} does not reach the stored position {upto}")
+        batch = (await consumer.getmany(where, timeout_ms=_POLL_MS)).get(where, [])
         for raw in batch:
             if raw.offset < upto:
                 yield as_record(raw, prefix)

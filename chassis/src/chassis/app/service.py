@@ -148,7 +148,7 @@ class Service:
         """What stands between this process and being ready, by part."""
         found: dict[str, str | None] = {"service": self._started}
         if self._started is None:
-            found["consumer"] = self._subscription.problem
+            found |= {"consumer": self._subscription.problem, "relay": self._relay.problem}
         try:
             async with transaction(self._runtime.pool) as tx:
                 await tx.execute("SELECT 1")
@@ -175,6 +175,7 @@ def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastA
         title=runtime.name, version="1", docs_url=None, redoc_url=None, lifespan=service.lifespan if service else None
     )
     problems.install(api)
+    api.state.fingerprint = runtime.sealing.fingerprint
 
     @api.get("/livez", include_in_schema=False)
     async def livez() -> Response:

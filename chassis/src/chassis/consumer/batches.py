@@ -15,7 +15,7 @@ from chassis import crash
 from chassis.consumer import dead_letters
 from chassis.consumer.handlers import Handlers
 from chassis.consumer.records import Record, Rejected, Undecodable, code_of, decode, identity
-from chassis.database import Connection, Pool, affected, transaction, will_pass
+from chassis.database import Connection, Pool, affected, is_transient, transaction, will_pass
 from chassis.sealing import Sealing
 from chassis.telemetry import counter
 
@@ -110,8 +110,8 @@ class Batches:
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Apply all of them. Raises `Fenced`, `Stopped`, `CircuitOpen`; anything else is dealt with here."""
-        rest = self._ahead(records)
-        while rest:
+        rest = records
+        while rest := self._ahead(rest):
             try:
                 await self._once(rest)
                 return
@@ -119,9 +119,8 @@ class Batches:
                 raise
             except Exception as error:
                 failure = error
-            if will_pass(_cause(failure)):
+            if _is_not_the_events_fault(failure):
                 await self._wait(failure)
-                rest = self._ahead(rest)
             elif isinstance(failure, ItemFailed):
                 log.info("splitting a batch of %d: %s", len(rest), type(failure.cause).__name__)
                 await self.handle(rest[: failure.index])
@@ -142,9 +141,9 @@ class Batches:
             except (Fenced, Stopped):
                 raise
             except Exception as error:
-                cause = _cause(error)
-            if self.handlers.raw_handler or will_pass(cause):
-                await self._wait(cause)
+                failure, cause = error, _cause(error)
+            if self.handlers.raw_handler or _is_not_the_events_fault(failure):
+                await self._wait(failure)
                 continue
             failures += 1
             if failures == 1:
@@ -160,10 +159,11 @@ class Batches:
             try:
                 await self._once([record], reason)
                 return
-            except (Fenced, Stopped):
-                raise
             except Exception as error:
-                await self._wait(error)
+                if not is_transient(error):
+                    raise
+                failure = error
+            await self._wait(failure)
 
     async def _once(self, records: Sequence[Record], dead: str | None = None) -> None:
         """One transaction. `dead` is the reason for which the only record becomes a dead letter."""
@@ -199,7 +199,7 @@ class Batches:
         return ends
 
     async def _apply(self, tx: Connection, records: Sequence[Record], dead: str | None) -> None:
-        fresh = await _remember(tx, [identity(record) for record in records])
+        fresh = await _remember(tx, [identity(record, self.handlers.topics[record.topic]) for record in records])
         crash.point("consumer.after-inbox")
         keys = {key for record in records if (key := self._held_key(record))}
         held = await dead_letters.held(tx, sorted(keys))
@@ -238,16 +238,20 @@ class Batches:
             _PAUSED.add(1)
             await self._sleep(self.pause)
             try:
-                self.positions = await self._stored(self.positions)
-                return
+                stored = await self._stored(self.positions)
             except Exception as again:
                 error = again
+                continue
+            if any(stored[each] < known for each, known in self.positions.items()):
+                raise Fenced  # an older database came back: what lies between is to be read again
+            self.positions = stored
+            return
 
     async def _stored(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         async with transaction(self.pool) as tx:
             rows = await tx.fetch("SELECT topic, partition, next_offset FROM chassis.positions")
         stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-        return {partition: stored[partition] for partition in partitions}
+        return {partition: stored.get(partition, -1) for partition in partitions}
 
     async def _sleep(self, seconds: float) -> None:
         """Raises `Stopped` when partitions are taken away meanwhile."""
@@ -257,6 +261,11 @@ class Batches:
         except TimeoutError:
             return
         raise Stopped
+
+
+def _is_not_the_events_fault(failure: Exception) -> bool:
+    """A statement that takes too long is an event's fault only where its handler ran it."""
+    return will_pass(failure.cause) if isinstance(failure, ItemFailed) else is_transient(failure)
 
 
 def _cause(error: Exception) -> Exception:

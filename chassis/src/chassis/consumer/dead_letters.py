@@ -4,6 +4,7 @@ A key is held while any row of it is here. Whoever finds a key held locks its ro
 key and a batch that adds to it see each other: nothing is left behind, nothing overtakes.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from chassis.sealing import KeyErased, Sealing
 from privacy_contracts.topology import Topic
 
 _CONTEXT = "chassis.dead_letters.body"
-_COLUMNS = 'id, topic, partition, "offset", key, headers, body, sealed_for, reason, recorded_at'
+_COLUMNS = 'id, topic, partition, "offset", key, headers, body, sealed_for, reason, written_at'
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ async def insert(tx: Connection, sealing: Sealing, topic: Topic, record: Record,
         record.partition,
         record.offset,
         record.key,
-        [[name, None if value is None else value.decode("latin-1")] for name, value in record.headers],
+        json.dumps([[name, None if value is None else value.hex()] for name, value in record.headers]).encode(),
         body,
         owner,
         reason,
@@ -180,8 +181,10 @@ async def _load(tx: Connection, sealing: Sealing, letter_id: UUID) -> Letter:
             body = (await sealing.open(tx, row["sealed_for"], body, _CONTEXT)).encode("latin-1")
         except KeyErased:
             body = None
-    headers = tuple((name, None if value is None else value.encode("latin-1")) for name, value in row["headers"])
-    record = Record(row["topic"], row["partition"], row["offset"], row["key"], body, headers, row["recorded_at"])
+    headers = tuple(
+        (name, None if value is None else bytes.fromhex(value)) for name, value in json.loads(row["headers"])
+    )
+    record = Record(row["topic"], row["partition"], row["offset"], row["key"], body, headers, row["written_at"])
     return Letter(letter_id, record, row["reason"])
 
 

@@ -70,15 +70,17 @@ class Received(Generic[E_co]):
     traceparent: str | None
 
 
-def identity(record: Record) -> tuple[str, str] | None:
-    """The writer's name for an event, (`ce_source`, `ce_id`), where it has a usable one."""
+def identity(record: Record, topic: Topic) -> tuple[str, str] | None:
+    """The writer's name for an event, (`ce_source`, `ce_id`), where it has a usable one.
+
+    Only the topic's own writer may name: else another one could use up the id of an event that is still to come.
+    """
     try:
         source, event_id = record.header("ce_source"), record.header("ce_id")
     except Undecodable:
         return None
-    if not source or not event_id or max(len(source), len(event_id)) > _LONGEST_ID:
-        return None
-    return source, event_id
+    usable = event_id and len(event_id) <= _LONGEST_ID and event_id.isascii() and event_id.isprintable()
+    return (source, event_id) if source == topic.writer and usable and event_id else None
 
 
 def decode(record: Record, topic: Topic, events: Mapping[str, type[Event]]) -> Received[Event] | None:
@@ -92,11 +94,11 @@ def decode(record: Record, topic: Topic, events: Mapping[str, type[Event]]) -> R
         raise Undecodable("no-type")
     if kind not in events:
         return None
-    name, time, subject = identity(record), record.header("ce_time"), record.header("ce_subject")
+    if record.header("ce_source") not in {None, topic.writer}:
+        raise Undecodable("foreign-source")
+    name, time, subject = identity(record, topic), record.header("ce_time"), record.header("ce_subject")
     if name is None or time is None or record.header("ce_specversion") != "1.0":
         raise Undecodable("envelope-incomplete")
-    if name[0] != topic.writer:
-        raise Undecodable("foreign-source")
     sequence = record.header("ce_sequence")
     if topic.sequenced and sequence is None:
         raise Undecodable("no-sequence")

@@ -93,7 +93,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     @property
     def lag(self) -> float:
-        """Seconds since the oldest record of the batch under way was written; 0 when there is none."""
+        """Seconds since the oldest record was written that was fetched and is not applied; 0 when there is none."""
         return (real() - self._oldest).total_seconds() if self._oldest else 0.0
 
     @property
@@ -141,7 +141,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         while not self._refused and not self._batches.stop.is_set():
             try:
                 await self._seek(list(self._consumer.assignment()))
-                self._waiting = None
+                self._waiting = self._oldest = None
                 return
             except PositionOutOfRange as error:
                 self._refuse(str(error))
@@ -175,6 +175,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             if records:
                 self._oldest = min(record.timestamp for record in records)
                 await self._batches.handle(records)
+                self._oldest = None
                 await self._commit()
         except (Stopped, IllegalStateError):  # a rebalance; it ends with new partitions
             self._waiting = "no partitions yet"
@@ -184,7 +185,6 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         except Exception as error:
             self._refuse(str(error) if isinstance(error, CircuitOpen) else type(error).__name__)
         finally:
-            self._oldest = None
             self._idle.set()
 
     async def _current(self, batch: "Sequence[ConsumerRecord[bytes, bytes]]") -> list[Record]:

@@ -49,14 +49,15 @@ CREATE TABLE chassis.dead_letters (
     partition int NOT NULL,
     "offset" bigint NOT NULL,
     key bytea,
-    headers jsonb NOT NULL,
+    headers bytea NOT NULL,            -- JSON, [[name, hex or null], ...]
     body bytea,
     sealed_for text,
     reason text,
+    written_at timestamptz NOT NULL,   -- by the broker's clock
     recorded_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (topic, partition, "offset")
 );
-CREATE INDEX dead_letters_key ON chassis.dead_letters (topic, key);
+CREATE INDEX dead_letters_key ON chassis.dead_letters USING hash (key);   -- keys may be longer than a B-tree takes
 
 -- Records that an operator dropped; a replay leaves them out too.
 CREATE TABLE chassis.discarded (
@@ -146,6 +147,6 @@ CREATE TABLE keys.owners (
     owner text PRIMARY KEY,
     master_version int NOT NULL,
     wrapped bytea NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()   -- not the transaction's: an erasure may have come between
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON keys.owners TO :runtime;
