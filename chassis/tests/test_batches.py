@@ -261,3 +261,59 @@ def test_the_breaker_counts_distinct_keys_of_the_last_minute() -> None:
     fail_all(quiet, "few", 19, 0.0)
     quiet.failure(("few", 0), 1.0)
     quiet.failure("later", 100.0)
+
+
+UNSTORABLE: list[tuple[dict[str, bytes | None], dict[str, Any]]] = [
+    ({"x-trace": b"\x00\x01"}, {"value": b"poison"}),
+    ({"ce_id": b"a\x00b"}, {}),
+    ({"ce_source": b"notifier\x00"}, {}),
+    ({}, {"key": bytes(range(256)) * 16}),
+]
+
+
+@pytest.mark.parametrize(("headers", "changes"), UNSTORABLE, ids=["header", "id", "source", "long key"])
+async def test_what_a_column_could_not_hold_stops_nobody(
+    sample: Sample, rt: Runtime[Any], headers: dict[str, bytes | None], changes: dict[str, Any]
+) -> None:
+    await deliver_records(sample.app, rt, record(posted(1), headers=headers, **changes), record(posted(2)))
+    assert sample.seen == [2]
+    assert len(await letters(rt.pool)) == 1
+
+
+async def test_nobody_can_use_up_the_id_of_anothers_event(sample: Sample, rt: Runtime[Any]) -> None:
+    both = Handlers([NOTICES, topics()["replies.marketing"]])
+    both.events, both.reactions = sample.app.handlers.events, sample.app.handlers.reactions
+    app = replace(sample.app, handlers=both)
+    true = record(posted(1))
+    await deliver_records(app, rt, replace(true, topic="replies.marketing"))
+    await deliver_records(app, rt, true)
+    assert sample.seen == [1]
+
+
+async def test_a_database_that_comes_back_older_is_read_for_again(sample: Sample, rt: Runtime[Any]) -> None:
+    await deliver_records(sample.app, rt, *(record(posted(n)) for n in (1, 2, 3)))
+    batches = Batches(rt.pool, sample.app.handlers, rt.sealing, pause=0.01)
+    await batches.assigned({("notices", 0): 0})
+    await rt.pool.execute("UPDATE chassis.positions SET next_offset = 1")
+    sample.broken[4] = OSError("away")
+    with pytest.raises(Fenced):
+        await batches.handle([record(posted(4), offset=3)])
+    assert await rt.pool.fetchval("SELECT next_offset FROM chassis.positions") == 1
+
+
+async def test_a_database_that_hangs_is_no_fault_of_an_event(
+    sample: Sample, rt: Runtime[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = Batches(rt.pool, sample.app.handlers, rt.sealing, pause=0.01, backoff=(0.01, 0.01))
+    await batches.assigned({("notices", 0): 0})
+    advance, times = batches._advance, iter(range(5))
+
+    async def hanging(tx: Connection, records: Any) -> Any:
+        if next(times, None) is not None:
+            raise TimeoutError
+        return await advance(tx, records)
+
+    monkeypatch.setattr(batches, "_advance", hanging)
+    await batches.handle([record(posted(1))])
+    assert sample.seen == [1]
+    assert await letters(rt.pool) == []
