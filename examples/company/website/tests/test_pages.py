@@ -107,8 +107,39 @@ def test_a_deletion_request_is_handed_to_dsr_once_per_form(site: str, upstream: 
         assert "ann@" not in answer.text
     sent = [(body, headers) for path, body, headers in upstream.asked if path == "/dsr/v1/requests"]
     assert [body for body, _ in sent] == [{"type": "delete", "email": "ann@example.com"}] * 2
-    assert {headers["idempotency-key"] for _, headers in sent} == {once}
+    assert len({headers["idempotency-key"] for _, headers in sent}) == 1
     assert {headers["authorization"] for _, headers in sent} == {"Bearer a-token"}
+
+
+@pytest.mark.promise(59)
+@pytest.mark.parametrize("path", ["/register", "/choices", "/privacy"])
+def test_a_used_number_with_another_address_is_another_form(site: str, upstream: Upstream, path: str) -> None:
+    once = {"once": "0190a1b2-0000-7000-8000-000000000001", "third_party_marketing": "yes"}
+    for email in ("ann@example.com", "bob@example.com"):
+        httpx.post(site + path, data=ACCOUNT | once | {"email": email})
+    asked = [(body["email"], headers["idempotency-key"]) for _, body, headers in upstream.asked if "email" in body]
+    assert len(asked) == len(set(asked)) == len({key for _, key in asked}) == 2
+
+
+@pytest.mark.promise(59)
+@pytest.mark.parametrize("consent", [204, 503])
+@pytest.mark.parametrize(
+    ("path", "asked", "unknown"),
+    [("/register", "/accounts/v1/customers", 409), ("/choices", "/accounts/v1/customers/find", 404)],
+)
+def test_neither_time_nor_what_is_away_tells_whether_an_address_is_known(
+    site: str, upstream: Upstream, path: str, asked: str, unknown: int, consent: int
+) -> None:
+    answers = []
+    for status in (upstream.answers[asked][0], unknown):
+        upstream.answers |= {
+            "/consent/v1/choices": (201 if consent == 204 else consent, {}),
+            asked: (status, {"id": "a1"}),
+        }
+        upstream.answers["/consent/v1/notice"] = (consent, {})
+        answers.append(httpx.post(site + path, data=ACCOUNT | {"third_party_marketing": "yes"}))
+    assert len({(answer.status_code, answer.text) for answer in answers}) == 1
+    assert all(answer.elapsed.total_seconds() >= 0.5 for answer in answers)
 
 
 def test_the_token_is_asked_for_the_called_service(site: str, upstream: Upstream) -> None:

@@ -1,10 +1,13 @@
 """The shop's pages. They need no JavaScript and no cookie: nothing about a visitor is kept here.
 
-An answer never tells whether an address is known. As there is no session, a forged cross-site form can do no more than
-its sender could do alone, so the forms carry no token against it; they carry a number that makes a repeat harmless.
+An answer never tells whether an address is known, nor does its time. As there is no session, a forged cross-site form
+can do no more than its sender could do alone, so the forms carry no token against it; they carry a number that makes a
+repeat harmless.
 """
 
+import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +26,8 @@ from website.upstream import Away, Refused, Upstream
 
 HERE = Path(__file__).parent
 LARGEST_FORM = 16 * 1024
+STEP = 0.5
+"""Seconds. Answers about an address leave at whole steps: a known one takes more calls than an unknown one."""
 EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 HEADERS = {
@@ -80,6 +85,16 @@ def once_of(fields: dict[str, str]) -> str:
         return str(UUID(fields.get("once", "")))
     except ValueError:
         return str(uuid4())
+
+
+@asynccontextmanager
+async def in_steps() -> AsyncIterator[None]:
+    """Ends at a whole `STEP` after it began, however it ends."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        await asyncio.sleep((begun - time.monotonic()) % STEP)
 
 
 class Pages:
@@ -185,12 +200,16 @@ def _register(app: FastAPI, settings: Settings, pages: Pages, upstream: Upstream
                 raise Invalid("name", "Type your name, in at most 200 letters.")
             if not REGION.fullmatch(region):
                 raise Invalid("region", "Choose where you live.")
-            account = await upstream.register(email, name, region, "no_offers" not in fields, once)
+            async with in_steps():
+                account = await upstream.register(email, name, region, "no_offers" not in fields, once)
+                if account is None:
+                    recorded = await upstream.takes_choices()
+                else:
+                    recorded = await _choices_of_form(upstream, account, fields, words, once)
         except Invalid as fault:
             return pages.wrong("register", fault, **words)
         except Refused:
             return pages.wrong("register", Invalid("email", "Check what you typed, and send it again."), **words)
-        recorded = account is None or await _choices_of_form(upstream, account, fields, words, once)
         return pages("registered", recorded=recorded)
 
 
@@ -240,13 +259,23 @@ def _choices(app: FastAPI, settings: Settings, pages: Pages, upstream: Upstream)
             email, stopped = email_of(fields), [purpose for purpose in words if purpose in fields]
             if not stopped:
                 raise Invalid("stop", "Tick at least one of the boxes.")
-            account = await upstream.account_of(email, once)
-            if account and "own_marketing" in stopped:
-                await upstream.stop_offers(account, once)
-            for purpose in stopped if account else []:
-                await upstream.choose(str(account), purpose, "withdrawn", words[purpose], once)
+            async with in_steps():
+                await _stop(upstream, email, stopped, words, once)
         except Invalid as fault:
             return pages.wrong("choices", fault, stop=words)
         except Refused:
             return pages.wrong("choices", Invalid("email", "Check the address, and send it again."), stop=words)
         return pages("chosen")
+
+
+async def _stop(upstream: Upstream, email: str, stopped: list[str], words: dict[str, str], once: str) -> None:
+    """Record what was withdrawn. Raises `Away` for every address alike."""
+    account = await upstream.account_of(email, once)
+    if account is None:
+        if not await upstream.takes_choices():
+            raise Away("consent")
+        return
+    if "own_marketing" in stopped:
+        await upstream.stop_offers(account, once)
+    for purpose in stopped:
+        await upstream.choose(account, purpose, "withdrawn", words[purpose], once)

@@ -3,10 +3,12 @@
 What is away raises `Away`; what is refused raises `Refused`. Neither carries anything that the visitor typed.
 """
 
+import json
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import httpx
 
@@ -60,9 +62,14 @@ class Upstream:
         return token
 
     async def _send(self, method: str, service: str, path: str, body: dict[str, Any], once: str) -> httpx.Response:
-        """Call a service as the website. `once` makes a repeat of the same form harmless."""
+        """Call a service as the website. `once` makes a repeat of the same form with the same content harmless.
+
+        The key counts for this content alone: where a used one met another address, the refusal would tell whether the
+        first had an account.
+        """
+        key = str(uuid5(NAMESPACE_OID, json.dumps([once, method, path, body])))
         try:
-            headers = {"authorization": f"Bearer {await self._token(service)}", "idempotency-key": once}
+            headers = {"authorization": f"Bearer {await self._token(service)}", "idempotency-key": key}
             url = f"{self.settings.service_urls[service]}{path}"
             answer = await self.http.request(method, url, json=body, headers=headers)
         except (httpx.HTTPError, KeyError, ValueError) as fault:
@@ -97,6 +104,14 @@ class Upstream:
         answer = await self._send("POST", "consent", "/v1/choices", body | {"channel": "website"}, f"{once}-{purpose}")
         if answer.is_error:
             raise Away("consent")
+
+    async def takes_choices(self) -> bool:
+        """Whether consent answers: asked where there is nothing to record, so that it being away tells nothing."""
+        try:
+            answer = await self.http.get(f"{self.settings.service_urls['consent']}/v1/notice")
+        except httpx.HTTPError:
+            return False
+        return answer.is_success
 
     async def ask_deletion(self, email: str, once: str) -> None:
         """Hand a deletion request to dsr, which answers alike for every address."""
