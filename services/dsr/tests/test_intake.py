@@ -144,6 +144,17 @@ async def test_every_route_asks_who_calls(dsr: Any, method: str, path: str, scop
     assert (await dsr.http.request(method, path, json=body, headers=wrong)).status_code == 403
 
 
+async def test_no_service_but_the_notifier_gets_a_link(dsr: Any) -> None:
+    await dsr.customer("a1", ANN)
+    request = await dsr.ask(ANN)
+    for other in ("consent", "audit", "dsr"):
+        answer = await dsr.http.post(
+            f"/v1/requests/{request}/messages", json={"template": "verification"}, headers=dsr.headers(other, "service")
+        )
+        assert answer.status_code == 403
+    assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.links") == 0
+
+
 async def test_before_verification_a_status_reveals_nothing(dsr: Any) -> None:
     await dsr.customer("a1", ANN)
     headers = dsr.headers("website", "website")

@@ -30,6 +30,9 @@ from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFou
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 
+WRITER = "notifier"
+"""The one service that may ask whom to write to, as `topics.toml` says under `calls`: the answer opens the request."""
+
 
 def _address(typed: str) -> str:
     address = addresses.parse(typed)
@@ -195,6 +198,8 @@ def _messages(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
         request_id: UUID, body: MessageWanted, caller: Annotated[Principal, Depends(auth.require("service"))]
     ) -> Message:
         """To whom a mail goes, with a fresh link; recorded as an access to the address."""
+        if caller.subject != WRITER:
+            raise Problem(403, "forbidden", "Links are not for the caller")
         access = Access(f"service/{caller.subject}", "notice", request_id)
         fetch = messages.first if body.template == "verification" else messages.last
         async with transaction(pool) as tx:
