@@ -142,6 +142,8 @@ WRONG = (
     ("subject=account/a1&type=;DROP", 422, "invalid"),
     ("subject=account/a1&from=2026-01-01T00:00:00", 422, "invalid"),
     ("subject=account/a1&from=yesterday", 422, "invalid"),
+    ("subject=account/a1&from=0001-01-01T00:00:00%2B14:00", 422, "invalid"),
+    ("subject=account/a1&to=9999-12-31T23:59:59-14:00", 422, "invalid"),
     ("subject=account/a1&limit=0", 422, "invalid"),
     ("subject=account/a1&limit=1001", 422, "invalid"),
     ("subject=account/a1&cursor=x", 400, "bad-cursor"),

@@ -1,13 +1,13 @@
 """`/v1/entries`: the record itself, searched by request, subject, type and time."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import asyncpg
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 
 from audit import queries
 from audit.api.paging import Cursor, Limit, place
@@ -22,8 +22,10 @@ from privacy_contracts.fields import Code
 from privacy_contracts.fields import Subject as SubjectId
 
 Subject = Annotated[SubjectId | None, Query(description="`account/<id>`, `device/<uuid>` or `request/<id>`")]
-Since = Annotated[AwareDatetime | None, Query(alias="from", description="recorded at or after; with an offset")]
-Until = Annotated[AwareDatetime | None, Query(alias="to", description="recorded before; with an offset")]
+Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
+"""A time within what the database can hold, whatever its offset."""
+Since = Annotated[Moment | None, Query(alias="from", description="recorded at or after; with an offset")]
+Until = Annotated[Moment | None, Query(alias="to", description="recorded before; with an offset")]
 
 
 class EntryBody(BaseModel):
