@@ -73,6 +73,11 @@ def test_a_message_is_shown_as_received(sink: Sink) -> None:
     assert sink.messages(to="else@example.com") == []
 
 
+def test_messages_are_their_owners_alone(sink: Sink) -> None:
+    sink.send()
+    assert (sink.directory / "mail").stat().st_mode & 0o077 == 0
+
+
 def test_nothing_in_a_message_runs_in_the_inbox(sink: Sink) -> None:
     sink.send("eve@example.com", "<script>alert(1)</script>")
     [message] = sink.messages(to="eve@example.com")

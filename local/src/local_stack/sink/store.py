@@ -59,6 +59,7 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)  # a mail's link opens a person's request
         self._directory = directory
         files = sorted(directory.glob("*.json"))
         self._messages = [Message(**json.loads(file.read_text("utf-8"))) for file in files]
