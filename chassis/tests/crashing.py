@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-import sample
+import sample  # type: ignore[import-not-found]  # this file is run, and stands beside it
 
 from chassis.app import main
 from chassis.crash import POINTS

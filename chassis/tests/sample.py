@@ -174,5 +174,11 @@ def routes(runtime: Runtime[Any]) -> APIRouter:
     return router
 
 
+def _broken(*_: Any) -> None:
+    raise ZeroDivisionError("a fault in a part that never ends otherwise")
+
+
 if __name__ == "__main__":
-    main(os.environ.get("SERVICE", SERVICE), Settings, lambda runtime: Sample().app(runtime), MIGRATIONS)
+    if os.environ.get("BROKEN_PART"):
+        timers.run = _broken  # type: ignore[assignment]  # it never gets as far as returning
+    main(SERVICE, Settings, lambda runtime: Sample().app(runtime), MIGRATIONS)

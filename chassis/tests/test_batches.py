@@ -1,5 +1,6 @@
 """Batches: positions, inbox, splitting, dead letters, holds, fencing, the breaker."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,10 @@ from privacy_contracts.notices import NoticePosted
 from privacy_contracts.topology import Topic, topics
 
 NOTICES: Topic = topics()["notices"]
+
+
+class Died(BaseException):
+    """The process is gone."""
 
 
 def posted(version: int, notice: Any = None) -> NoticePosted:
@@ -317,3 +322,49 @@ async def test_a_database_that_hangs_is_no_fault_of_an_event(
     await batches.handle([record(posted(1))])
     assert sample.seen == [1]
     assert await letters(rt.pool) == []
+
+
+async def test_a_schema_that_fits_no_event_stops_the_consumer_and_dead_letters_no_batch(
+    sample: Sample, rt: Runtime[Any]
+) -> None:
+    records = (record(posted(n), value=b"{}") for n in range(1, 60))
+    with pytest.raises(CircuitOpen):
+        await deliver_records(sample.app, rt, *records)
+    assert len(await letters(rt.pool)) == 19
+
+
+async def test_a_crash_while_draining_leaves_nothing_waiting_behind_nobody(sample: Sample, rt: Runtime[Any]) -> None:
+    notice = uuid7()
+    sample.broken[1] = ValueError("no")
+    await deliver_records(sample.app, rt, *(record(posted(n, notice)) for n in (1, 2, 3)))
+    (letter,) = await letters(rt.pool)
+
+    async def dies(*_: Any) -> int:
+        raise Died
+
+    sample.broken.clear()
+    parts = (rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chassis.consumer.dead_letters._drain", dies)
+        with pytest.raises(Died):
+            await replay(*parts, act(letter))
+    (left,) = await letters(rt.pool)
+    assert (left["reason"], left["waiting"]) == ("resuming", 1)
+    await replay(*parts, act(left))
+    assert sample.seen == [1, 2, 3]
+
+
+async def test_a_batch_that_meets_a_key_being_drained_waits_for_it(sample: Sample, rt: Runtime[Any]) -> None:
+    notice = uuid7()
+    sample.broken[1] = ValueError("no")
+    await deliver_records(sample.app, rt, record(posted(1, notice)), record(posted(2, notice)))
+    (letter,) = await letters(rt.pool)
+    sample.broken.clear()
+    await asyncio.gather(
+        replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter)),
+        *(deliver_records(sample.app, rt, record(posted(n, notice))) for n in (3,)),
+    )
+    for left in await letters(rt.pool):
+        await replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(left))
+    assert sample.seen == [1, 2, 3]
+    assert await rt.pool.fetchval("SELECT count(*) FROM chassis.dead_letters") == 0

@@ -90,7 +90,7 @@ async def done(rt: Runtime[Any], rounds: int) -> bool:
         " + (SELECT count(*) FROM chassis.timers)"
     )
     read = await rt.pool.fetchval("SELECT count(*) FROM dsr.effects WHERE name = ANY($1)", list(NAMES))
-    return left == 0 and read >= rounds * len(NAMES)
+    return bool(left == 0 and read >= rounds * len(NAMES))
 
 
 async def relayed(rt: Runtime[Any]) -> None:

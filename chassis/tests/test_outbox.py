@@ -74,7 +74,7 @@ async def put(rt: Runtime[Any], *notes: tuple[str, int]) -> None:
 
 async def drained(rt: Runtime[Any], seconds: float = 20) -> None:
     async def empty() -> bool:
-        return await rt.pool.fetchval("SELECT count(*) FROM chassis.outbox") == 0
+        return not await rt.pool.fetch("SELECT id FROM chassis.outbox")
 
     await until(empty, seconds)
 

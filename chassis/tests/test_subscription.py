@@ -182,20 +182,19 @@ async def test_a_service_starts_without_broker_and_without_database(
     absent = await open_pool(database, SERVICE, 2)
     async with subscribed(bootstrap=broker) as lonely:
         await until(lambda: asyncio.sleep(0, "Kafka" in (lonely.problem or "")))
-        server = await forward(port, servers.kafka.bootstrap)
-        await until(lambda: asyncio.sleep(0, "Kafka" not in (lonely.problem or "")))
-        assert await reached(rt.pool, 1) == [1]
-        server.close()
+        async with forward(port, servers.kafka.bootstrap):
+            await until(lambda: asyncio.sleep(0, "Kafka" not in (lonely.problem or "")))
+            assert await reached(rt.pool, 1) == [1]
     async with subscribed(pool=absent) as blind:
         await until(lambda: asyncio.sleep(0, "Unavailable" in (blind.problem or "")))
         await tell(letter(2))
-        port_server = await forward(port, f"127.0.0.1:{servers.postgres.port}")
-        assert await reached(rt.pool, 2) == [1, 2]
-        port_server.close()
+        async with forward(port, f"127.0.0.1:{servers.postgres.port}"):
+            assert await reached(rt.pool, 2) == [1, 2]
         absent.terminate()
 
 
-async def forward(port: int, target: str) -> asyncio.Server:
+@asynccontextmanager
+async def forward(port: int, target: str) -> AsyncIterator[None]:
     """A server on a port that was dead until now, and hands everything on."""
     host, target_port = target.split(":")
 
@@ -213,7 +212,11 @@ async def forward(port: int, target: str) -> asyncio.Server:
         to_reader, to_writer = await asyncio.open_connection(host, int(target_port))
         await asyncio.gather(pump(reader, to_writer), pump(to_reader, writer))
 
-    return await asyncio.start_server(serve, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
 
 
 async def test_stored_positions_rule_and_not_what_was_committed_to_kafka(

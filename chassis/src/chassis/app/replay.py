@@ -21,7 +21,8 @@ class CannotReplay(Exception):
 async def replay(runtime: Runtime[Settings], app: App) -> int:
     """Wipe the projected tables and apply the projections up to the stored positions, in one transaction.
 
-    One partition follows the other, and a producer's repeat is applied again: projections bear both. Returns how many events were applied. Records that were never applied (dead, waiting, discarded) are left out.
+    One partition follows the other, and a producer's repeat is applied again: projections bear both. Records that
+    were never applied (dead, waiting, discarded) are left out. Returns how many events were applied.
     Raises `CannotReplay` when the service runs, or when the log does not reach the stored positions.
     """
     prefix = runtime.settings.topic_prefix

@@ -1,0 +1,198 @@
+"""The sample as a process: any start order, readiness that names what lacks, an end within ten seconds, its verbs."""
+
+import asyncio
+import json
+import re
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from chassis.app.runtime import Runtime
+from chassis.database import transaction
+from chassis.jobs import put
+from chassis.testing import record, until
+from local_stack.ports import free_port
+from local_stack.servers import Servers
+
+from .conftest import Processes, Told, effects, letters, reached
+from .sample import Letter
+from .test_subscription import forward
+
+
+def letter(number: int, name: str = "a", **changes: Any) -> Any:
+    return record(Letter(name=name, number=number), source="tester", sequence=number, **changes)
+
+
+class Site:
+    """What the process answers over HTTP."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.url = f"http://127.0.0.1:{environment['PORT']}"
+
+    async def get(self, path: str) -> httpx.Response | None:
+        async with httpx.AsyncClient() as http:
+            try:
+                return await http.get(self.url + path, timeout=5)
+            except httpx.TransportError:
+                return None
+
+    async def missing(self) -> dict[str, str] | None:
+        answer = await self.get("/readyz")
+        return answer.json()["missing"] if answer else None
+
+    async def ready(self) -> bool:
+        answer = await self.get("/readyz")
+        return answer is not None and answer.status_code == 200
+
+
+async def test_any_start_order_works_and_what_lacks_is_named(
+    rt: Runtime[Any], tell: Told, process: Processes, environment: dict[str, str], servers: Servers
+) -> None:
+    site, database, broker = Site(environment), free_port(), free_port()
+    url = environment["DATABASE_URL"].replace(f":{servers.postgres.port}/", f":{database}/")
+    await tell(letter(1))
+    await process("serve", DATABASE_URL=url, KAFKA_BOOTSTRAP=f"127.0.0.1:{broker}")
+
+    async def names(part: str, what: str) -> bool:
+        return what in ((await site.missing()) or {}).get(part, "")
+
+    await until(lambda: names("database", "Unavailable"))
+    assert await names("service", "waiting: Unavailable")
+    alive = await site.get("/livez")
+    assert alive is not None
+    assert alive.status_code == 200
+    async with forward(database, f"127.0.0.1:{servers.postgres.port}"):
+        await until(lambda: names("consumer", "Kafka: KafkaConnectionError"))
+        assert set(await site.missing() or {}) == {"consumer", "relay"}
+        async with forward(broker, servers.kafka.bootstrap):
+            await until(site.ready)
+            assert await reached(rt.pool, 1) == [1]
+            metrics = await site.get("/metrics")
+    assert metrics is not None
+    for name in ("consumer_applied_total", "outbox_oldest_seconds", "dead_letters", "oldest_hold_seconds"):
+        assert re.search(rf"^{name}\{{.*\}} \d", metrics.text, re.MULTILINE), name
+
+
+async def test_an_unexpected_error_reaches_no_log(process: Processes, environment: dict[str, str]) -> None:
+    serving, site = await process("serve"), Site(environment)
+    await until(site.ready)
+    boom = await site.get("/boom?who=ann@example.com")
+    assert boom is not None
+    assert boom.status_code == 500
+    await site.get("/ann@example.com")
+    serving.terminate()
+    out, err = await serving.communicate()
+    assert b"ann@example.com" not in out + err
+    assert b"Traceback" not in err
+    assert b"unexpected ValueError" in err
+
+
+async def test_a_service_that_is_told_to_end_finishes_what_it_does(
+    rt: Runtime[Any], tell: Told, process: Processes, environment: dict[str, str], tmp_path: Path
+) -> None:
+    serving, site, outside = await process("serve"), Site(environment), tmp_path / "outside"
+    await until(site.ready)
+    await tell(letter(1))
+    await reached(rt.pool, 1)
+    async with transaction(rt.pool) as tx:
+        await put(tx, "call", "slow", {"file": str(outside), "seconds": 2}, timedelta(minutes=1))
+    await until(lambda: asyncio.sleep(0, outside.exists()))
+    start = time.monotonic()
+    serving.terminate()
+    await serving.communicate()
+    assert time.monotonic() - start < 10
+    assert serving.returncode in (0, -signal.SIGTERM)
+    assert await effects(rt.pool, "slow") == [1], "the job under way ended with its effect"
+    assert not await rt.pool.fetchval("SELECT expires_at > now() FROM chassis.leases")
+
+
+async def test_missing_migrations_are_waited_for_and_too_new_ones_refused(
+    rt: Runtime[Any], process: Processes, environment: dict[str, str], servers: Servers, database_url: str
+) -> None:
+    site = Site(environment)
+    admin = await asyncpg.connect(servers.postgres.url.rsplit("/", 1)[0] + "/" + database_url.rsplit("/", 1)[1])
+    await admin.execute("UPDATE public.migrations SET name = 'x' WHERE name = '0001_sample.sql'")
+    try:
+        await process("serve")
+
+        async def says(what: str) -> bool:
+            return ((await site.missing()) or {}).get("service", "") == what
+
+        await until(lambda: says("migrations missing: dsr/0001_sample.sql"))
+        await admin.execute("UPDATE public.migrations SET requires = 99 WHERE name = 'x'")
+        await until(lambda: says("the schema needs newer code"))
+        await admin.execute("UPDATE public.migrations SET requires = 1, name = '0001_sample.sql' WHERE name = 'x'")
+        await until(site.ready)
+    finally:
+        await admin.execute("UPDATE public.migrations SET requires = 1, name = '0001_sample.sql' WHERE name = 'x'")
+        await admin.close()
+
+
+async def said(process: Processes, *arguments: str, **changes: str) -> tuple[int | None, str]:
+    started = await process(*arguments, **changes)
+    out, err = await started.communicate()
+    return started.returncode, out.decode() + err.decode()
+
+
+async def test_dead_letters_are_listed_shown_replayed_and_discarded_by_command(
+    rt: Runtime[Any], tell: Told, process: Processes, environment: dict[str, str]
+) -> None:
+    await tell(letter(1, "a", value=b"{}"), letter(2, "a"), letter(3, "b", key=None), letter(4, "c"))
+    serving = await process("serve")
+    assert await reached(rt.pool, 1) == [4]
+    await until(lambda: settled(rt))
+    serving.terminate()
+    await serving.communicate()
+    (_, listed), (code, refused) = await asyncio.gather(
+        said(process, "dead-letters", "list"), said(process, "replay", PORT="1", KAFKA_BOOTSTRAP="127.0.0.1:1")
+    )
+    first, second = (json.loads(line) for line in listed.splitlines())
+    assert (first["reason"], first["waiting"]) == ("schema", 1)
+    assert (second["reason"], second["waiting"]) == ("no-key", 0)
+    assert code != 0
+    assert refused
+    (shown, body), (again, failed), (gone, dropped), (none, unknown) = await asyncio.gather(
+        said(process, "dead-letters", "show", second["id"]),
+        said(process, "dead-letters", "replay", second["id"], "--reason", "mended"),
+        said(process, "dead-letters", "discard", first["id"], "--reason", "broken", "--operator", "op-1"),
+        said(process, "dead-letters", "show", "00000000-0000-0000-0000-000000000000"),
+    )
+    assert (shown, again, gone, none) == (0, 1, 0, 1)
+    assert '"number":3' in body
+    assert "it failed again: Undecodable" in failed
+    assert "applied 1" in dropped
+    assert "no dead letter has the id" in unknown
+    assert await effects(rt.pool, "a") == [2]
+    assert await letters(rt.pool) == [("no-key", 2)]
+
+
+async def settled(rt: Runtime[Any]) -> bool:
+    return len(await letters(rt.pool)) == 3
+
+
+async def test_migrate_and_replay_are_verbs(
+    rt: Runtime[Any], tell: Told, process: Processes, servers: Servers, database_url: str
+) -> None:
+    owner = database_url.replace("//dsr:", "//dsr_owner:").replace(
+        servers.postgres.roles["dsr"], servers.postgres.roles["dsr_owner"]
+    )
+    (migrated, words), (refused, why), (replayed, count) = await asyncio.gather(
+        said(process, "migrate", OWNER_DATABASE_URL=owner), said(process, "migrate"), said(process, "replay")
+    )
+    assert (migrated, words) == (0, "")
+    assert (refused, why.strip()) == (1, "OWNER_DATABASE_URL is needed to migrate")
+    assert replayed == 0
+    assert "replayed 0 events" in count
+
+
+async def test_half_a_service_ends(rt: Runtime[Any], process: Processes, environment: dict[str, str]) -> None:
+    """A part that ends by itself takes the process with it, for whoever restarts it."""
+    serving = await process("serve", BROKEN_PART="1")
+    out, err = await serving.communicate()
+    assert serving.returncode == -signal.SIGTERM, (out, err)
+    assert b"a part of the service has ended: ZeroDivisionError" in err
