@@ -22,6 +22,13 @@ from . import golden
 from .field_kinds import is_code, misfits
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1999-12-31T23:59:59Z"])
+def test_a_time_that_no_database_holds_is_none(time: str) -> None:
+    body = golden.body("reply.done", "full") | {"answered_at": time}
+    with pytest.raises(ValidationError, match="answered_at"):
+        EVENTS["reply.done"].model_validate_json(json.dumps(body))
+
+
 @pytest.mark.parametrize("name", EVENTS)
 def test_every_field_is_of_an_allowed_kind(name: str) -> None:
     assert misfits(schema(EVENTS[name])) == []

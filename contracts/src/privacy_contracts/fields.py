@@ -6,6 +6,7 @@ field and refuse a plain `str`.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -42,7 +43,9 @@ Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Version = Annotated[int, Field(ge=1, le=LARGEST)]
 """A counter that only grows, from 1."""
 
-Time = AwareDatetime
+Time = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
+"""A time with its offset, within what every database and calendar can hold: one that none can would make a record that
+nobody can read out again."""
 
 
 @dataclass(frozen=True)
