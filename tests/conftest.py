@@ -36,3 +36,13 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 def company(http: httpx.AsyncClient, stack: Stack) -> Company:
     """The shared deployment, seen by those who use it."""
     return Company(http, stack)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what our own marker means."""
+    config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever leaves things behind comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
