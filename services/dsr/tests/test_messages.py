@@ -106,6 +106,13 @@ async def test_an_address_gets_three_mails_an_hour_and_the_website_never_notices
     assert (await dsr.message(requests[3])).status_code == 200
 
 
+async def test_made_up_tags_neither_flood_a_mailbox_nor_use_up_the_links_of_its_account(dsr: Any) -> None:
+    await dsr.customer(email="ann@example.com")
+    tagged = [await dsr.message(await dsr.ask(f"Ann+{number}@example.com")) for number in range(5)]
+    assert [answer.status_code for answer in tagged] == [200, 200, 200, 410, 410]
+    assert (await dsr.message(await dsr.ask("ann@example.com"))).json()["template"] == "verification"
+
+
 async def test_there_is_nothing_to_send_about_what_is_not_there_or_over(dsr: Any) -> None:
     await dsr.customer()
     withdrawn = await dsr.ask()

@@ -21,6 +21,8 @@ from privacy_contracts.topology import systems
 
 ADDRESS = "address"
 """The purpose under which addresses are hashed."""
+MAILBOX = "mailbox"
+"""The purpose under which mailboxes are hashed."""
 
 
 async def receive(tx: Connection, desk: Desk, type_: str, channel: str, address: str, now: datetime) -> UUID:
@@ -29,7 +31,8 @@ async def receive(tx: Connection, desk: Desk, type_: str, channel: str, address:
     request = decided.request
     fingerprint = desk.sealing.fingerprint(ADDRESS, addresses.normalised(address))
     sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, TYPED)
-    await requests.insert(tx, request, sealed, fingerprint)
+    mailbox = desk.sealing.fingerprint(MAILBOX, addresses.mailbox(address))
+    await requests.insert(tx, request, sealed, fingerprint, mailbox)
     await emit_all(tx, decided.events, now)
     expires_at = decide.expires_at(request, desk.verify_within)
     await timers.put(tx, "verification_expiry", str(request.id), expires_at)

@@ -83,16 +83,19 @@ async def last(tx: Connection, desk: Desk, request_id: UUID, access: Access, now
 
 async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) -> Request | None:
     """The request, bound to the account whose known address was typed, if there is one. None when enough was sent."""
-    fingerprint = await requests.fingerprint(tx, request.id)
-    if fingerprint is None:
+    held = await requests.fingerprints(tx, request.id)
+    if held is None:
         return None
-    written = await links.requests_written_about(tx, fingerprint, now)
-    if not await links.was_written_about(tx, fingerprint, request.id):
+    fingerprint, mailbox = held
+    account = await accounts.by_fingerprint(tx, fingerprint)
+    # Counted apart, so that made-up tags neither flood a mailbox nor use up the links of the account that lives there.
+    counted = fingerprint if account else mailbox
+    written = await links.requests_written_about(tx, counted, now)
+    if not await links.was_written_about(tx, counted, request.id):
         if not verification.may_write(written):
             return None
-        await links.count_message(tx, fingerprint, request.id, now)
+        await links.count_message(tx, counted, request.id, now)
         await forget_later(tx, now)
-    account = await accounts.by_fingerprint(tx, fingerprint)
     if account is None:
         return request
     bound = decide.bind(request, account)

@@ -24,3 +24,9 @@ def parse(typed: str) -> str | None:
 def normalised(address: str) -> str:
     """The form in which two addresses are compared: case does not matter, dots and tags do."""
     return address.strip().lower()
+
+
+def mailbox(address: str) -> str:
+    """Where mail to it arrives as a rule: without the tag behind a plus, of which anybody can make up any number."""
+    local, _, domain = normalised(address).rpartition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"

@@ -27,6 +27,7 @@ CREATE TABLE dsr.requests (
     account text,
     typed_address bytea,
     fingerprint bytea,
+    mailbox bytea,
     final_address bytea,
     received_at timestamptz NOT NULL,
     due_at timestamptz NOT NULL,
@@ -48,7 +49,7 @@ CREATE TABLE dsr.links (
     PRIMARY KEY (request_id, secret_hash)
 );
 
--- Requests that led to a mail within the last hour, by address fingerprint.
+-- Requests that led to a mail within the last hour, by fingerprint: of an account's address, or of another's mailbox.
 CREATE TABLE dsr.messages (
     fingerprint bytea NOT NULL,
     request_id uuid NOT NULL,

@@ -15,11 +15,11 @@ _COLUMNS = (
 )
 
 
-async def insert(tx: Connection, request: Request, typed_address: bytes, fingerprint: bytes) -> None:
+async def insert(tx: Connection, request: Request, typed_address: bytes, fingerprint: bytes, mailbox: bytes) -> None:
     """Store a request as received; the typed address is sealed."""
     await tx.execute(
-        "INSERT INTO dsr.requests (id, type, channel, status, received_at, due_at, typed_address, fingerprint)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO dsr.requests (id, type, channel, status, received_at, due_at, typed_address, fingerprint, mailbox)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         request.id,
         request.type,
         request.channel,
@@ -28,6 +28,7 @@ async def insert(tx: Connection, request: Request, typed_address: bytes, fingerp
         request.due_at,
         typed_address,
         fingerprint,
+        mailbox,
     )
 
 
@@ -58,10 +59,12 @@ async def store(tx: Connection, request: Request) -> None:
     )
 
 
-async def fingerprint(tx: Connection, request_id: UUID) -> bytes | None:
-    """The keyed hash of the typed address, while it is held."""
-    found: bytes | None = await tx.fetchval("SELECT fingerprint FROM dsr.requests WHERE id = $1", request_id)
-    return found
+async def fingerprints(tx: Connection, request_id: UUID) -> tuple[bytes, bytes] | None:
+    """The keyed hashes of the typed address and of its mailbox, while they are held."""
+    row = await tx.fetchrow(
+        "SELECT fingerprint, mailbox FROM dsr.requests WHERE id = $1 AND fingerprint IS NOT NULL", request_id
+    )
+    return (row["fingerprint"], row["mailbox"]) if row else None
 
 
 async def sealed_typed_address(tx: Connection, request_id: UUID) -> bytes | None:
@@ -71,10 +74,10 @@ async def sealed_typed_address(tx: Connection, request_id: UUID) -> bytes | None
 
 
 async def clear_typed_address(tx: Connection, request_id: UUID) -> bool:
-    """Forget the typed address and its hash. Returns whether there was one."""
+    """Forget the typed address and its hashes. Returns whether there was one."""
     return bool(
         await tx.fetchval(
-            "UPDATE dsr.requests SET typed_address = NULL, fingerprint = NULL"
+            "UPDATE dsr.requests SET typed_address = NULL, fingerprint = NULL, mailbox = NULL"
             " WHERE id = $1 AND typed_address IS NOT NULL RETURNING true",
             request_id,
         )
