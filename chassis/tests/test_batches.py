@@ -1,7 +1,6 @@
 """Batches: positions, inbox, splitting, dead letters, holds, fencing, the breaker."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from chassis.consumer import Handlers, Received, Rejected
 from chassis.consumer.batches import Batches, Breaker, CircuitOpen, Fenced
 from chassis.consumer.dead_letters import OperatorAct, discard, listing, replay, show
 from chassis.database import Connection, Pool, transaction
-from chassis.testing import START, Database, deliver_records, record
+from chassis.testing import START, deliver_records, record
 from privacy_contracts.notices import NoticePosted
 from privacy_contracts.topology import Topic, topics
 
@@ -52,12 +51,6 @@ class Sample:
             self.acts.append(act)
 
         self.app = App(routers=[], handlers=handlers, on_operator_act=audit)
-
-
-@pytest.fixture
-async def pool(database: Database) -> AsyncIterator[Pool]:
-    async with database("dsr", own=False) as made:
-        yield made
 
 
 @pytest.fixture

@@ -139,9 +139,7 @@ class Caller:
             return token
         found = (await self._http.get(f"{self._issuer}/.well-known/openid-configuration")).raise_for_status().json()
         answer = await self._http.post(
-            found["token_endpoint"],
-            data={"grant_type": "client_credentials", "audience": audience},
-            auth=self._client,
+            found["token_endpoint"], data={"grant_type": "client_credentials", "audience": audience}, auth=self._client
         )
         given = answer.raise_for_status().json()
         self._tokens[audience] = (given["access_token"], time.monotonic() + given["expires_in"] - 30)

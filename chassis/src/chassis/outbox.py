@@ -68,15 +68,16 @@ async def emit_all(tx: Connection, events: Sequence[Event], at: datetime) -> lis
         for event, event_id in zip(events, ids, strict=True)
     ]
     await tx.execute(
-        "INSERT INTO chassis.outbox (event_id, topic, key, headers, body)"
-        " SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]::jsonb[], $5::bytea[])",
+        "WITH put AS (INSERT INTO chassis.outbox (event_id, topic, key, headers, body)"
+        " SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]::jsonb[], $5::bytea[]))"
+        " SELECT pg_notify($6, '')",
         ids,
         [event.topic for event in events],
         [event.key for event in events],
         [as_json(each) for each in headers],
         bodies,
+        _CHANNEL,
     )
-    await tx.execute("SELECT pg_notify($1, '')", _CHANNEL)
     _EMITTED.add(len(events))
     return ids
 
@@ -232,10 +233,7 @@ class Relay:
         async with producer.transaction():
             sent = [
                 await producer.send(
-                    self._prefix + row["topic"],
-                    row["body"],
-                    row["key"].encode(),
-                    headers=self._headers(row),
+                    self._prefix + row["topic"], row["body"], row["key"].encode(), headers=self._headers(row)
                 )
                 for row in rows
             ]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.metrics import Counter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -29,11 +29,6 @@ def setup(service: str) -> None:
 def counter(name: str, description: str) -> Counter:
     """A count that only grows."""
     return _meter.create_counter(name, description=description)
-
-
-def histogram(name: str, description: str, unit: str = "s") -> Histogram:
-    """A distribution, in seconds unless said otherwise."""
-    return _meter.create_histogram(name, unit=unit, description=description)
 
 
 @contextmanager

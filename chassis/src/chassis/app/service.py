@@ -52,9 +52,7 @@ class Service:
     def _producer(self) -> AIOKafkaProducer:
         settings = self._runtime.settings
         return AIOKafkaProducer(
-            **kafka(settings),
-            transactional_id=f"{settings.topic_prefix}{self._runtime.name}-relay",
-            acks="all",
+            **kafka(settings), transactional_id=f"{settings.topic_prefix}{self._runtime.name}-relay", acks="all"
         )
 
     @contextlib.asynccontextmanager

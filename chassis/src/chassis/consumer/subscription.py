@@ -38,13 +38,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     """Runs one consumer group of one service. `problem` says why it is not ready, or is None."""
 
     def __init__(
-        self,
-        batches: Batches,
-        group: str,
-        prefix: str,
-        bootstrap: str,
-        security: BaseSecurity,
-        session_ms: int,
+        self, batches: Batches, group: str, prefix: str, bootstrap: str, security: BaseSecurity, session_ms: int
     ) -> None:
         self._batches = batches
         self._prefix = prefix
