@@ -20,8 +20,13 @@ setup-dev: ## prepare what the tests need
 demo: setup ## see a deletion request travel through a whole company; BREAK=orders, POLICY=path/to/file.md
 	@$(PYTHON) -m local_stack.demo
 
-test: setup-dev lint ## run every check and test
+test: setup-dev lint ## run every check and test; TESTS=services/dsr for some
+ifdef TESTS
 	$(PYTHON) -m pytest $(TESTS)
+else
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile contracts chassis services deploy local examples
+	$(PYTHON) -m pytest tests
+endif
 
 lint: setup-dev ## check style, types and who may import whom
 	.venv/bin/ruff check .
