@@ -1,6 +1,7 @@
 """Batches: positions, inbox, splitting, dead letters, holds, fencing, the breaker."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from chassis.app.runtime import App, Runtime
-from chassis.consumer import Handlers, Received, Rejected
+from chassis.consumer import Handlers, Received, Record, Rejected
 from chassis.consumer.batches import Batches, Breaker, CircuitOpen, Fenced
 from chassis.consumer.dead_letters import OperatorAct, discard, listing, replay, show
 from chassis.database import Connection, Pool, transaction
@@ -235,6 +236,24 @@ async def test_a_paused_predecessor_is_fenced_by_the_stored_position(sample: Sam
     with pytest.raises(Fenced):
         await old.handle([first])
     assert await effects(rt.pool) == [1]
+
+
+async def test_a_handler_of_raw_records_gets_every_one_and_passes_none(rt: Runtime[Any]) -> None:
+    raw, failures, kept = Handlers([NOTICES]), [ValueError("no"), OSError("away"), KeyError("no")], list[int]()
+
+    @raw.raw
+    async def keep(records: Sequence[Record], _: Connection) -> None:
+        if failures:
+            raise failures.pop()
+        kept.extend(each.offset for each in records)
+
+    batches = Batches(rt.pool, raw, rt.sealing, pause=0.01)
+    await batches.assigned({("notices", 0): 0})
+    poison = record(posted(1), offset=1, value=b"\xff", headers={"ce_source": None})
+    await batches.handle([record(posted(1), offset=0), poison, record(posted(2), offset=4)])
+    assert kept == [0, 1, 4]
+    assert await rt.pool.fetchval("SELECT next_offset FROM chassis.positions") == 5
+    assert await letters(rt.pool) == []
 
 
 async def test_the_breaker_stops_before_everybody_is_dead(sample: Sample, rt: Runtime[Any]) -> None:

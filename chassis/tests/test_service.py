@@ -15,12 +15,13 @@ import httpx
 from chassis.app.runtime import Runtime
 from chassis.database import transaction
 from chassis.jobs import put
+from chassis.outbox import emit
 from chassis.testing import record, until
 from local_stack.ports import free_port
 from local_stack.servers import Servers
 
 from .conftest import Processes, Told, effects, letters, reached
-from .sample import Letter
+from .sample import Letter, Note
 from .test_subscription import forward
 
 
@@ -109,6 +110,28 @@ async def test_a_service_that_is_told_to_end_finishes_what_it_does(
     assert serving.returncode in (0, -signal.SIGTERM)
     assert await effects(rt.pool, "slow") == [1], "the job under way ended with its effect"
     assert not await rt.pool.fetchval("SELECT expires_at > now() FROM chassis.leases")
+
+
+async def test_it_ends_in_time_with_neither_broker_nor_database(
+    rt: Runtime[Any], process: Processes, environment: dict[str, str], servers: Servers
+) -> None:
+    """Also when the broker goes away while events wait to be published."""
+    site, broker = Site(environment), free_port()
+    async with forward(broker, servers.kafka.bootstrap):
+        serving = await process("serve", KAFKA_BOOTSTRAP=f"127.0.0.1:{broker}")
+        await until(site.ready)
+    async with transaction(rt.pool) as tx:
+        await emit(tx, Note(name="a", number=1), rt.clock.now())
+    absent = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+    alone = await process("serve", PORT=str(free_port()), DATABASE_URL=absent, KAFKA_BOOTSTRAP="127.0.0.1:1")
+    assert alone.stderr is not None
+    while b"cannot start yet" not in await alone.stderr.readline():
+        pass
+    start = time.monotonic()
+    for each in (serving, alone):
+        each.terminate()
+    await asyncio.gather(serving.communicate(), alone.communicate())
+    assert time.monotonic() - start < 10
 
 
 async def test_missing_migrations_are_waited_for_and_too_new_ones_refused(

@@ -28,7 +28,7 @@ from chassis.settings import Settings
 log = logging.getLogger(__name__)
 _GAUGE_SECONDS = 5.0
 _HOUSEKEEPING_SECONDS = 3600.0
-_DRAIN_SECONDS = 7
+_DRAIN_SECONDS = 6
 
 
 class Service:
