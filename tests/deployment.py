@@ -12,7 +12,6 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import psutil
 from uuid_utils.compat import uuid7

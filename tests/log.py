@@ -101,9 +101,7 @@ async def read(stack: Stack, *names: str) -> list[Record]:
 
 
 def _record(raw: Any, prefix: str) -> Record:
-    return Record(
-        raw.topic.removeprefix(prefix), raw.partition, raw.offset, raw.key, raw.value, tuple(map(tuple, raw.headers))
-    )
+    return Record(raw.topic.removeprefix(prefix), raw.partition, raw.offset, raw.key, raw.value, tuple(raw.headers))
 
 
 def unique(records: Iterable[Record], kind: str) -> list[Record]:
@@ -135,9 +133,7 @@ async def publish(stack: Stack, *planted: Planted) -> list[Record]:
             where = await producer.send_and_wait(
                 stack.deployment.prefix + each.topic, each.value, each.key, headers=list(each.headers)
             )
-            placed.append(
-                Record(each.topic, where.partition, where.offset, each.key, each.value, tuple(map(tuple, each.headers)))
-            )
+            placed.append(Record(each.topic, where.partition, where.offset, each.key, each.value, tuple(each.headers)))
         return placed
     finally:
         await producer.stop()

@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -84,9 +85,9 @@ class Run:
         async with self.turn[service]:
             for point in PLAN[service]:
                 log = self.stack.log(service)
-                before = log.stat().st_size
+                said = partial(_said, log, log.stat().st_size, point)
                 await asyncio.to_thread(self.stack.restart, service, {"CRASH_POINT": point})
-                await eventually(f"{service} to die at {point}", lambda: _said(log, before, point), 90)
+                await eventually(f"{service} to die at {point}", said, 90)
                 self.deaths.append((service, point))
             await asyncio.to_thread(self.stack.wait, service, seconds=60)
 
@@ -129,7 +130,8 @@ class Run:
 
 
 async def _said(log: Path, after: int, point: str) -> bool:
-    return f"crash point {point}: killed" in log.read_bytes()[after:].decode("utf-8", "replace")
+    said = await asyncio.to_thread(log.read_bytes)
+    return f"crash point {point}: killed" in said[after:].decode("utf-8", "replace")
 
 
 async def test_nothing_is_lost_or_done_twice_whoever_dies(company: Company, capsys: pytest.CaptureFixture[str]) -> None:

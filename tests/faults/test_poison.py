@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -157,7 +158,7 @@ async def test_unreadable_records_become_dead_letters_and_stop_nobody(company: C
 async def _noted(company: Company, placed: list[Record]) -> bool:
     """Orders notes the body that it cannot read; it takes no notice of envelopes that name no type of its own."""
     rows = await company.rows("orders", 'SELECT topic, partition, "offset" FROM orders.unreadable')
-    noted = {tuple(row)[0].rpartition(".")[2]: row for row in rows}
+    noted = {str(row["topic"]).rpartition(".")[2]: row for row in rows}
     return {"accounts", "requests"} <= noted.keys() and company.stack.lacking("orders") is None and bool(placed)
 
 
@@ -224,7 +225,7 @@ async def test_an_event_that_always_fails_holds_its_key_until_it_is_mended(compa
 
         await eventually("the other's correction", lambda: _versions(company, copies, other.account, 2))
         for service in copies:
-            held = await eventually("the letters", lambda service=service: _held(company, service, customer.account))
+            held = await eventually("the letters", partial(_held, company, service, customer.account))
             assert [reason is None for reason in held] == [False, True, True]
         assert not [place for place in await places(company.stack, customer.email) if "dead_letters" in place.table]
     finally:
@@ -280,15 +281,15 @@ async def test_a_reaction_that_fails_is_done_once_and_in_order_when_it_is_replay
             planted(asking(other, *services)),
         )
         for service in services:
-            await eventually("the other answer", lambda service=service: _answers(company, service, other, 1))
-            await eventually("the letters", lambda service=service: _count(company, service, stuck, 2))
+            await eventually("the other answer", partial(_answers, company, service, other, 1))
+            await eventually("the letters", partial(_count, company, service, stuck, 2))
             assert await _answers(company, service, stuck, 0) == 0
     finally:
         for service in services:
             await company.as_owner(service, "ALTER TABLE chassis.outbox DROP CONSTRAINT planted")
     for service in services:
         assert (await operate(company, service, "replay", await _dead(company, service)))[0] == 0
-        await eventually("both answers", lambda service=service: _answers(company, service, stuck, 2))
+        await eventually("both answers", partial(_answers, company, service, stuck, 2))
         assert await _letters(company, service) == {}
 
 

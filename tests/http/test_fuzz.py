@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from local_stack.stack import Stack
@@ -33,6 +34,7 @@ def test_no_input_breaks_a_service(stack: Stack, service: str) -> None:
     schema = schemathesis.openapi.from_dict(document)
     deadline = time.monotonic() + SECONDS
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok), found
         operation = found.ok()
         client = clients[operation.method.upper(), operation.path]
         headers = {"Authorization": f"Bearer {tokens[client]}"} if client else {}

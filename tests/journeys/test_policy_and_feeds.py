@@ -118,7 +118,7 @@ async def _outcome(company: Company, customer: Customer, feed: str) -> tuple[str
     )
 
     def _of(body: dict[str, Any], _: str) -> bool:
-        return str(decision) == body["decision"]
+        return bool(str(decision) == body["decision"])
 
     return await eventually("the outcome on record", recorded)
 

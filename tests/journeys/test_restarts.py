@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -180,10 +179,10 @@ async def _second(company: Company, name: str) -> AsyncIterator[None]:
     """A further instance of a service, beside the one of the deployment."""
     port = free_port()
     env = company.stack.env(name) | {"PORT": str(port), "INSTANCE": "second"}
-    with Path(os.devnull).open("w") as nowhere:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", name, "serve"), env=env, stdout=nowhere, stderr=nowhere
-        )
+    nowhere = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", name, "serve"), env=env, stdout=nowhere, stderr=nowhere
+    )
     try:
 
         async def ready() -> bool:

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def _ways_into(app: App) -> Iterator[str]:
     for router in app.routers:
         for route in router.routes:
             assert isinstance(route, APIRoute), route
-            for method in route.methods:
+            for method in route.methods or ():
                 yield f"{method} {route.path}"
     yield from (f"timer {kind}" for kind in app.timers)
     yield from (f"job {kind}" for kind in app.jobs)
@@ -88,10 +89,8 @@ async def test_whatever_reads_leaves_its_record_on_kafka_and_in_the_audit(compan
 
     for service, ways in WAYS.items():
         for way in (name for name, what in ways.items() if isinstance(what, Reads)):
-            found = await eventually(
-                f"the record of {service}: {way}", lambda service=service, way=way: _found(company, names, service, way)
-            )
-            await eventually("its entry", lambda found=found: _entry(company, found))
+            found = await eventually(f"the record of {service}: {way}", partial(_found, company, names, service, way))
+            await eventually("its entry", partial(_entry, company, found))
 
 
 async def _found(company: Company, names: dict[str, str], service: str, way: str) -> Record | None:
