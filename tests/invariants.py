@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from local_stack.observe import newest, places
@@ -206,7 +207,7 @@ def repeated_mails(seen: Evidence) -> int:
 
 
 async def forgotten(company: Company, customer: Customer) -> list[str]:
-    """Where the address or the name of a deleted customer still stands and should not."""
+    """Where the address or the name of a deleted customer still stands and should not: rows, newest values, files."""
     left = [str(place) for place in await places(company.stack, customer.email)]
     for place in await places(company.stack, customer.name):
         if place.database != KEEPS_NAMES:
@@ -214,7 +215,14 @@ async def forgotten(company: Company, customer: Customer) -> list[str]:
     for key, record in (await newest(company.stack, "accounts")).items():
         if customer.email.encode() in (record.value or b""):
             left.append(f"the newest value of {key} on accounts")
-    return left
+    return left + await asyncio.to_thread(_in_files, company.stack.directory, customer)
+
+
+def _in_files(folder: Path, customer: Customer) -> list[str]:
+    """The files in which the address or the name stands: lists, feeds, ledgers, logs; not the mail server's own."""
+    texts = (customer.email.encode(), customer.name.encode())
+    files = [file for file in folder.rglob("*") if file.is_file() and "mail" not in file.relative_to(folder).parts]
+    return [str(file.relative_to(folder)) for file in files if any(text in file.read_bytes() for text in texts)]
 
 
 async def assert_all_hold(
