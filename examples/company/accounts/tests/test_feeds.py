@@ -101,6 +101,20 @@ async def test_a_deleted_account_leaves_the_partners_file(accounts: Accounts) ->
     assert accounts.file(feed).splitlines() == ["name,email", "Ann,bob@example.com"]
 
 
+@pytest.mark.promise(50)
+async def test_who_withdrew_is_not_in_the_file_when_it_is_written_again(accounts: Accounts) -> None:
+    ann, bob, _ = await grant(accounts, "ann@example.com", "bob@example.com", "cleo@example.com")
+    feed = (await accounts.feed()).json()["id"]
+    await run_jobs(accounts.app, accounts.runtime)
+    accounts.consent.answers[f"account/{ann}"] = (200, "withdrawn")
+    await deliver(accounts.app, accounts.runtime, requested(bob))
+    await run_jobs(accounts.app, accounts.runtime)
+    assert accounts.file(feed).splitlines() == ["name,email", "Ann,cleo@example.com"]
+    assert (await accounts.feed_state(feed))["refused"] == {"withdrawn": 1}
+    [kept] = await accounts.emitted("disclosure.refused")
+    assert (kept.subject, kept.body["reason"]) == (f"account/{ann}", "withdrawn")
+
+
 async def test_an_account_deleted_while_consent_thinks_is_not_disclosed(accounts: Accounts) -> None:
     [ann] = await grant(accounts, "ann@example.com")
     feed = (await accounts.feed()).json()["id"]

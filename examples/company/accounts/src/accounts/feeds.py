@@ -1,14 +1,15 @@
 """Feeds to advertising partners: consent is asked about each account by a job, and the answer decides.
 
 Invariant: an account's data is in a partner's file only with a recorded disclosure, and the file is always written
-anew from the tables: a deleted account's line goes with its row. An answer holds for the moment in which it is used.
+anew from the tables: a deleted account's line goes with its row. An answer holds for the moment in which it is used, so
+consent is asked again about everybody whom the file is about to name.
 """
 
 import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -81,10 +82,14 @@ def kinds(runtime: Runtime[Settings]) -> Mapping[str, JobKind]:
     async def write(job: Job) -> Effect:
         """Write the file while the feed is held, so that the last one to write has seen the newest tables."""
         feed_id, _ = _key(job)
-        now = runtime.clock.now()
         async with transaction(runtime.pool) as tx:
             feed = await queries.feed(tx, feed_id)
-            assert feed is not None  # noqa: S101 - its row commits with the job, and stays
+            named = await queries.named(tx, feed_id)
+        assert feed is not None  # noqa: S101 - its row commits with the job, and stays
+        again = {account: await _decision(runtime, feed, account) for account in named}
+        now = runtime.clock.now()
+        async with transaction(runtime.pool) as tx:
+            await _recall(tx, feed, again, now)
             lines = await queries.feed_lines(tx, feed_id, Access(ACTOR, "feed", now, feed_id))
             replace(path(runtime.settings.feed_dir, feed), lines)
 
@@ -97,6 +102,13 @@ def kinds(runtime: Runtime[Settings]) -> Mapping[str, JobKind]:
         """A disk that stays full for a day is for an operator; the job's counter tells."""
 
     return {ASK: JobKind(ask, unanswered), WRITE: JobKind(write, unwritten, concurrency=1)}
+
+
+async def _recall(tx: Connection, feed: Feed, again: Mapping[str, Decision], now: datetime) -> None:
+    """Take those out of a feed whom consent no longer allows."""
+    for account, decision in again.items():
+        if not decision.allowed and await queries.recall(tx, feed.id, account, decision):
+            await emit(tx, disclose(feed, account, decision, now), now)
 
 
 async def _count(tx: Connection, feed: UUID) -> None:
@@ -122,10 +134,15 @@ def path(folder: Path, feed: Feed) -> Path:
     return folder / f"{feed.recipient}-{feed.id}.csv"
 
 
+def _no_formula(value: str) -> str:
+    """A value that no spreadsheet takes for a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def replace(file: Path, lines: Sequence[tuple[str, str]]) -> None:
     """Put a file in the place of the last one, whole or not at all; its owner alone may read it."""
     text = io.StringIO()
-    csv.writer(text).writerows([("name", "email"), *lines])
+    csv.writer(text).writerows([("name", "email"), *(tuple(map(_no_formula, line)) for line in lines)])
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -171,6 +171,25 @@ async def deliver(connection: Connection, feed_id: UUID, account: str, decision:
     )
 
 
+async def named(connection: Connection, feed_id: UUID) -> list[str]:
+    """The accounts that a feed's file would name."""
+    rows = await connection.fetch("SELECT account FROM accounts.deliveries WHERE feed = $1 AND allowed", feed_id)
+    return [row["account"] for row in rows]
+
+
+async def recall(connection: Connection, feed_id: UUID, account: str, decision: Decision) -> bool:
+    """Take an account out of a feed, since consent no longer allows it. Whether it was in."""
+    done = await connection.execute(
+        "UPDATE accounts.deliveries SET allowed = false, reason = $3, decision = $4"
+        " WHERE feed = $1 AND account = $2 AND allowed",
+        feed_id,
+        account,
+        decision.reason,
+        decision.decision,
+    )
+    return done == "UPDATE 1"
+
+
 async def feed_lines(connection: Connection, feed_id: UUID, access: Access) -> list[tuple[str, str]]:
     """Name and address of everybody whom a feed may name; holds the feed, and leaves one record for each."""
     await connection.execute("SELECT id FROM accounts.feeds WHERE id = $1 FOR UPDATE", feed_id)

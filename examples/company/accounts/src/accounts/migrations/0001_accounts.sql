@@ -48,4 +48,4 @@ CREATE TABLE accounts.deliveries (
     CHECK (decision IS NOT NULL OR NOT allowed)
 );
 CREATE INDEX deliveries_by_account ON accounts.deliveries (account);
-GRANT SELECT, INSERT, DELETE ON accounts.deliveries TO :runtime;
+GRANT SELECT, INSERT, UPDATE, DELETE ON accounts.deliveries TO :runtime;
