@@ -42,7 +42,7 @@ class Sealing:
     def from_files(cls, masters: Path, ledger: Path) -> "Sealing":
         """Read `{"1": "<base64 of 32 bytes>"}`."""
         keys = {int(version): base64.b64decode(key) for version, key in json.loads(masters.read_text()).items()}
-        ledger.touch()  # a ledger that cannot be written is told at start, not at the first erasure
+        ledger.touch(mode=0o600)  # a ledger that cannot be written is told at start, not at the first erasure
         return cls(keys, ledger)
 
     def fingerprint(self, purpose: str, value: str) -> bytes:

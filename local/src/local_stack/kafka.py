@@ -35,6 +35,7 @@ def start(directory: Path, port: int, controller_port: int, password: str) -> Id
     """Start the broker on the folder, formatting it when it is new. Returns at once; see `wait_until_ready`."""
     fetch()
     directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)  # the log of accounts holds addresses
     logging = directory / "log4j2.properties"
     logging.write_text(LOGGING, "utf-8")
     configuration = directory / "server.properties"
