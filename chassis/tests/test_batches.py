@@ -82,6 +82,7 @@ async def test_an_event_is_applied_once_however_often_it_comes(sample: Sample, r
     await deliver_records(sample.app, rt, first, first, record(posted(2)))
     await deliver_records(sample.app, rt, first)
     assert await effects(rt.pool) == [1, 2]
+    assert await letters(rt.pool) == []
     assert await rt.pool.fetchval("SELECT next_offset FROM chassis.positions") == 4
 
 
