@@ -43,6 +43,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever leaves things behind comes last."""
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whatever leaves things behind comes last. With two workers, each has one deployment."""
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if "tests/crash/" in item.nodeid:
+                item.add_marker(pytest.mark.xdist_group("killed at will"))
+            elif item.nodeid.startswith("tests/"):
+                item.add_marker(pytest.mark.xdist_group("shared"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what a test noted of its run, such as the seed that repeats it."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():
+                terminalreporter.write_line(f"{name}: {value}")

@@ -9,7 +9,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -134,10 +134,11 @@ async def _said(log: Path, after: int, point: str) -> bool:
     return f"crash point {point}: killed" in said[after:].decode("utf-8", "replace")
 
 
-async def test_nothing_is_lost_or_done_twice_whoever_dies(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_nothing_is_lost_or_done_twice_whoever_dies(
+    company: Company, record_property: Callable[[str, object], None]
+) -> None:
     seed = int(os.environ.get("SEED", time.time_ns() % 2**32))
-    with capsys.disabled():
-        print(f"\ncrash: SEED={seed}", flush=True)
+    record_property("crash: SEED", seed)
     run = Run(company, seed)
     async with asyncio.TaskGroup() as deletions:
         for _ in range(4):
@@ -153,8 +154,7 @@ async def test_nothing_is_lost_or_done_twice_whoever_dies(company: Company, caps
                 await asyncio.sleep(run.random.uniform(0.5, 2))
         run.all_reached.set()
         await stirring
-    with capsys.disabled():
-        print(f"crash: {len(run.deaths)} deaths, {len(run.deleted)} deletions: {run.deaths}", flush=True)
+    record_property("crash: deaths", ", ".join(f"{service} {point}" for service, point in run.deaths))
 
     assert {point for _, point in run.deaths} >= named_points()
     seen = await assert_all_hold(company, run.deleted, run.unknown)
