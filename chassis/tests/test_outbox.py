@@ -16,7 +16,7 @@ from aiokafka.errors import ProducerFenced
 from chassis.app.runtime import Runtime, kafka
 from chassis.consumer.records import Record
 from chassis.database import transaction
-from chassis.outbox import LARGEST, EventTooLarge, Relay, emit, emit_all, oldest_age
+from chassis.outbox import LARGEST, EventTooLarge, LostLease, Relay, emit, emit_all, oldest_age
 from chassis.testing import START, until
 from local_stack.servers import Servers
 
@@ -138,6 +138,23 @@ async def test_a_second_relay_waits_and_the_same_instance_takes_over_at_once(rt:
     async with running(relay(rt, "one")):
         await drained(rt, 5)
     assert (await holder())["epoch"] == 2
+
+
+async def test_whoever_lost_the_lease_neither_numbers_nor_deletes(rt: Runtime[Any]) -> None:
+    old, new = relay(rt, "old"), relay(rt, "new")
+    await put(rt, ("a", 1))
+    await old._take_lease()
+    rows = await old._number()
+    with pytest.raises(LostLease):
+        await new._take_lease()
+    await rt.pool.execute("UPDATE chassis.leases SET expires_at = now() - interval '1 second'")
+    await new._take_lease()
+    for late in (old._number(), old._delete([row["id"] for row in rows])):
+        with pytest.raises(LostLease):
+            await late
+    await old._give_up_lease()
+    assert [row["sequence"] for row in await new._number()] == [1]
+    assert await rt.pool.fetchval("SELECT expires_at > now() FROM chassis.leases")
 
 
 async def test_a_relay_that_was_paused_in_mid_publish_cannot_overwrite_a_deletion(rt: Runtime[Any]) -> None:

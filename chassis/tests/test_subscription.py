@@ -108,7 +108,7 @@ async def test_a_failing_batch_is_never_passed_by_a_later_commit(
     async with subscribed() as first:
         await failed.wait()
         await tell(letter(2), letter(3, partition=1, name="b"))
-        assert (first.problem or "").startswith("waiting: OSError")
+        await until(lambda: asyncio.sleep(0, (first.problem or "").startswith("waiting: OSError")))
     assert await effects(rt.pool) == []
     assert set((await positions(rt)).values()) == {0}
     sample.hook = None
