@@ -106,7 +106,13 @@ def test_a_mailbox_never_breaks_out_of_its_line(text: str) -> None:
 
 
 def test_a_message_id_is_the_same_every_time() -> None:
-    assert domain.message_id(ONE, "privacy@example.com") == f"<{ONE}@example.com>"
+    notice = Notice(ONE, "verification", "verification")
+    assert domain.message_id(notice, "privacy@example.com") == f"<{ONE}@example.com>"
+
+
+def test_another_mail_than_was_asked_for_has_a_message_id_of_its_own() -> None:
+    notice = Notice(ONE, "verification", "unknown_address")
+    assert domain.message_id(notice, "Privacy <privacy@example.com>") == f"<{ONE}@unknown_address.example.com>"
 
 
 @pytest.mark.promise(83)

@@ -90,6 +90,21 @@ async def test_a_connection_lost_after_data_repeats_the_mail_and_counts_it(
     assert tuple(row) == ("sent", 3, 2)
 
 
+async def test_an_address_that_becomes_known_between_two_attempts_gets_another_mail_with_its_own_id(
+    requested: Notifier, peers: Any, mail_server: Any, request_id: UUID
+) -> None:
+    link = "http://dsr.example.com/r/some-request/some-secret"
+    peers.message(request_id, template="unknown_address", to="one@example.com", account=None, link=None)
+    mail_server.at_data = ["drop", "drop", "drop"]
+    await run_jobs(*requested)
+    await run_jobs(*requested)
+    peers.message(request_id, template="verification", to="one@example.com", account="a1", link=link)
+    await run_jobs(*requested)
+    await run_jobs(*requested)
+    stranger, again, known, once_more = mail_server.ids
+    assert stranger == again != known == once_more
+
+
 async def test_the_attempt_and_the_disclosure_are_on_record_before_the_message_leaves(
     requested: Notifier, pool: Pool, mail_server: Any
 ) -> None:

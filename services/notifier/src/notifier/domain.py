@@ -108,9 +108,14 @@ def mailbox(address: str) -> str | None:
     return whole if ascii_domain and len(whole) <= 254 else None
 
 
-def message_id(notice: UUID, sender: str) -> str:
-    """The same for every attempt, so that a mailbox, and whoever counts, can tell a repeat from another mail."""
-    return f"<{notice}@{sender.rpartition('@')[2].rstrip('>')}>"
+def message_id(notice: Notice, sender: str) -> str:
+    """The same for every attempt at one mail, so that a mailbox, and whoever counts, can tell a repeat from another.
+
+    Between two attempts the answer to what was asked may change (an address becomes known): that is another mail, so
+    one that is not what was asked for has its template beside the domain (a dot-atom, RFC 5322 3.6.4).
+    """
+    domain = sender.rpartition("@")[2].rstrip(">")
+    return f"<{notice.id}@{domain if notice.template == notice.asked else f'{notice.template}.{domain}'}>"
 
 
 def needs_mail(revised: PolicyRevised) -> bool:

@@ -82,7 +82,7 @@ async def _prepared(runtime: Runtime[Settings], letters: Letters, job: Job) -> M
 async def _hand_over(runtime: Runtime[Settings], line: Line, mail: Mail) -> Effect:
     """Envelope, the record, DATA. Raises `Refused`, or `Lost` when there was no answer."""
     company, notice = runtime.company, mail.notice
-    identifier = domain.message_id(notice.id, company.sender)
+    identifier = domain.message_id(notice, company.sender)
     content = message(mail.letter, mail.to, identifier, runtime.clock.now())
     await line.envelope(company.sender, mail.to)
     repeats = await _started(runtime, mail)
