@@ -21,7 +21,7 @@ SERVICES = ("dsr", "consent", "notifier", "audit", "accounts")
 GAUGES = {
     "consumer_lag_seconds": "lag, s",
     "outbox_oldest_seconds": "oldest in the outbox, s",
-    "dead_letters": "held keys",
+    "dead_letters": "dead letters",
 }
 _LAYOUT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Look around</title>
 <meta name="viewport" content="width=device-width"><style>{style}
