@@ -1,5 +1,6 @@
 """Receiving a request: the same answer and the same work for every address."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -120,6 +121,18 @@ async def test_a_repeated_key_gives_the_first_answer_again(dsr: Any) -> None:
     other = await dsr.http.post("/v1/requests", json=body | {"email": NOBODY}, headers=headers)
     assert other.status_code == 422
     assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.requests") == 1
+
+
+async def test_a_form_that_is_sent_twice_at_once_makes_one_request_and_one_mail(dsr: Any) -> None:
+    page = await dsr.http.get("/delete")
+    once = page.text.partition('name="once" value="')[2].partition('"')[0]
+    assert UUID(once)
+    form = {"email": ANN, "once": once}
+    answers = await asyncio.gather(*(dsr.http.post("/delete", data=form) for _ in range(2)))
+    assert [each.status_code for each in answers] == [303, 303]
+    assert [each.type for each in await outbox(dsr.pool)] == ["request.received"]
+    assert (await dsr.http.post("/delete", data=form | {"email": NOBODY})).status_code == 303
+    assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.requests") == 2
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,26 @@ ADDRESS = "address"
 """The purpose under which addresses are hashed."""
 MAILBOX = "mailbox"
 """The purpose under which mailboxes are hashed."""
+FORM = "form"
+"""The purpose under which a form's number is hashed with its address."""
 
 
-async def receive(tx: Connection, desk: Desk, type_: str, channel: str, address: str, now: datetime) -> UUID:
+async def receive_form(tx: Connection, desk: Desk, address: str, once: str, now: datetime) -> None:
+    """Take the page's form in, once: the form's own number and the address, keyed, are the request's id.
+
+    A form without its number is a form by itself. The repeat does the same work for every address.
+    """
+    typed = f"{once or uuid7()} {addresses.normalised(address)}"
+    request_id = UUID(bytes=desk.sealing.fingerprint(FORM, typed)[:16], version=4)
+    if await requests.is_new(tx, request_id):
+        await receive(tx, desk, "delete", "form", address, now, request_id)
+
+
+async def receive(
+    tx: Connection, desk: Desk, type_: str, channel: str, address: str, now: datetime, request_id: UUID | None = None
+) -> UUID:
     """Take a request in. The same work for every address: whose it is, is asked after the answer is given."""
-    decided = decide.receive(uuid7(), type_, channel, desk.zone, now)
+    decided = decide.receive(request_id or uuid7(), type_, channel, desk.zone, now)
     request = decided.request
     fingerprint = desk.sealing.fingerprint(ADDRESS, addresses.normalised(address))
     sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, TYPED)

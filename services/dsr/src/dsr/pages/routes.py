@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -80,15 +81,15 @@ def _form(routes: APIRouter, pages: Pages, pool: Pool, clock: Clock) -> None:
 
     @routes.get("/delete")
     async def form() -> HTMLResponse:
-        return pages.page("form.html", wrong=False, think=think)
+        return pages.page("form.html", wrong=False, think=think, once=uuid4())
 
     @routes.post("/delete")
-    async def send(email: Annotated[str, Form()] = "") -> Response:
+    async def send(email: Annotated[str, Form()] = "", once: Annotated[str, Form()] = "") -> Response:
         address = addresses.parse(email)
         if address is None:
-            return pages.page("form.html", 422, wrong=True, think=think)
+            return pages.page("form.html", 422, wrong=True, think=think, once=uuid4())
         async with transaction(pool) as tx:
-            await case.receive(tx, pages.desk, "delete", "form", address, clock.now())
+            await case.receive_form(tx, pages.desk, address, once, clock.now())
         return _see("/delete/received")
 
     @routes.get("/delete/received")

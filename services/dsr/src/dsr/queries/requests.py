@@ -32,6 +32,12 @@ async def insert(tx: Connection, request: Request, typed_address: bytes, fingerp
     )
 
 
+async def is_new(tx: Connection, request_id: UUID) -> bool:
+    """Whether there is no such request; holds its id until the transaction ends, so that one of two makes it."""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('request/' || $1, 0))", str(request_id))
+    return not await tx.fetchval("SELECT EXISTS (SELECT FROM dsr.requests WHERE id = $1)", request_id)
+
+
 async def get(tx: Connection, request_id: UUID) -> Request | None:
     """A request as it stands."""
     return _request(await tx.fetchrow(f"SELECT {_COLUMNS} FROM dsr.requests WHERE id = $1", request_id))  # noqa: S608 - constants
