@@ -25,7 +25,7 @@ ifdef TESTS
 	$(PYTHON) -m pytest $(TESTS)
 else
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile contracts chassis services deploy local examples
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadgroup tests
+	$(PYTHON) -m pytest --numprocesses 2 tests
 endif
 
 lint: setup-dev ## check style, types and who may import whom

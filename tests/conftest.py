@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # xdist ships no types
 
 from local_stack.stack import Stack
 from local_stack.supervisor import read_plan
@@ -43,16 +44,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whatever leaves things behind comes last. With two workers, each has one deployment."""
+class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Two workers, each with one deployment: what is killed at will, and the one that all others share."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "killed" if nodeid.startswith("tests/crash/") else "shared"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeployment:
+    """Have `--numprocesses 2` make no more deployments than one worker does."""
+    return ByDeployment(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever leaves things behind comes last."""
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if "tests/crash/" in item.nodeid:
-                item.add_marker(pytest.mark.xdist_group("killed at will"))
-            elif item.nodeid.startswith("tests/"):
-                item.add_marker(pytest.mark.xdist_group("shared"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
