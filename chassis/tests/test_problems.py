@@ -166,3 +166,11 @@ async def test_a_request_that_fails_leaves_its_key_unused(
 async def test_a_key_has_a_form(http: httpx.AsyncClient, website: dict[str, str], key: str | bytes) -> None:
     headers: dict[str, Any] = website | {"Idempotency-Key": key}
     problem(await http.post("/things", json={"name": "a", "number": 1}, headers=headers), 400, "invalid-key")
+
+
+async def test_documents_say_that_errors_are_problems_and_what_events_there_are(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    answers = [operation["responses"] for path in document["paths"].values() for operation in path.values()]
+    assert answers
+    assert all("application/problem+json" in each["4XX"]["content"] and "422" not in each for each in answers)
+    assert (await http.get("/asyncapi.json")).json()["asyncapi"] == "3.0.0"

@@ -24,6 +24,7 @@ from chassis.consumer.subscription import Subscription
 from chassis.database import transaction
 from chassis.migrate import Migration
 from chassis.settings import Settings
+from privacy_contracts import asyncapi
 
 log = logging.getLogger(__name__)
 _GAUGE_SECONDS = 5.0
@@ -170,7 +171,12 @@ def _ended(running: "asyncio.Task[None]") -> None:
 def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastAPI:
     """The HTTP application; without a `service` nothing runs beside it."""
     api = FastAPI(
-        title=runtime.name, version="1", docs_url=None, redoc_url=None, lifespan=service.lifespan if service else None
+        title=runtime.name,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=service.lifespan if service else None,
+        responses={"4XX": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
     )
     problems.install(api)
     api.state.fingerprint = runtime.sealing.fingerprint
@@ -185,6 +191,10 @@ def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastA
         return JSONResponse(
             {"status": "not ready" if missing else "ready", "missing": missing}, 503 if missing else 200
         )
+
+    @api.get("/asyncapi.json", include_in_schema=False)
+    async def events() -> Response:
+        return JSONResponse(asyncapi.document(runtime.name))
 
     @api.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
