@@ -3,13 +3,14 @@
 Before verification an answer says only that something was received, for known and unknown addresses alike.
 """
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from chassis.app import Once
 from chassis.auth import Auth, Principal
@@ -32,6 +33,14 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 
 WRITER = "notifier"
 """The one service that may ask whom to write to, as `topics.toml` says under `calls`: the answer opens the request."""
+
+
+def _place(cursor: object) -> object:
+    return UUID(bytes=urlsafe_b64decode(f"{cursor}==")) if isinstance(cursor, str) else cursor
+
+
+Cursor = Annotated[UUID | None, BeforeValidator(_place)]
+"""`next` of the page before; callers only hand it back."""
 
 
 def _address(typed: str) -> str:
@@ -217,7 +226,7 @@ def _tasks(pool: Pool, clock: Clock, auth: Auth) -> APIRouter:
 
     @routes.get("")
     async def listing(
-        caller: Annotated[Principal, Depends(system)], cursor: UUID | None = None, limit: Limit = 50
+        caller: Annotated[Principal, Depends(system)], cursor: Cursor = None, limit: Limit = 50
     ) -> TaskList:
         """What this system is asked to do and has not answered."""
         async with transaction(pool) as tx:
@@ -252,7 +261,7 @@ def _findings(pool: Pool, auth: Auth) -> APIRouter:
     @routes.get("")
     async def listing(
         _: Annotated[Principal, Depends(auth.require("auditor", "operator"))],
-        cursor: UUID | None = None,
+        cursor: Cursor = None,
         limit: Limit = 50,
     ) -> FindingList:
         """What somebody must look at."""
@@ -286,4 +295,4 @@ def as_event(task: OpenTask, reply: TaskReply, answered_by: str, now: datetime) 
 
 
 def _next(found: Sequence[OpenTask | links.Finding], limit: int) -> str | None:
-    return str(found[limit - 1].id) if len(found) > limit else None
+    return urlsafe_b64encode(found[limit - 1].id.bytes).decode().rstrip("=") if len(found) > limit else None

@@ -14,7 +14,7 @@ from chassis.database import Connection, transaction
 from chassis.outbox import emit
 from chassis.problems import Problem
 from consent.api.actors import actor
-from consent.api.fields import Body, Channel, Choice, Moment, Purpose, Words
+from consent.api.fields import Body, Channel, Choice, Moment, Purpose, Reveal, Words, opaque
 from consent.domain import Refusal
 from consent.domain.choices import Choose, choose
 from consent.domain.policies import sha256
@@ -88,7 +88,7 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
         principal: reader,
         subject: Annotated[Subject, Query()],
         case: UUID | None = None,
-        cursor: Annotated[str, Query(pattern=r"^[a-z_]{1,64}:[0-9]{1,9}$")] = "_:0",
+        cursor: Annotated[str, Reveal, Query(pattern=r"^[a-z_]{1,64}:[0-9]{1,9}$")] = "_:0",
         limit: Annotated[int, Query(ge=1, le=200)] = 100,
     ) -> ChoicesHeld:
         """A subject's choices, with the words shown. The read is recorded; `case` names the request it is for."""
@@ -99,7 +99,7 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
         async with transaction(runtime.pool) as tx:
             rows = await subjects.choices(tx, subject, access, (purpose, int(version)), limit + 1)
         items = [ChoiceHeld(**row) for row in rows[:limit]]
-        more = f"{items[-1].purpose}:{items[-1].version}" if len(rows) > limit else None
+        more = opaque(f"{items[-1].purpose}:{items[-1].version}") if len(rows) > limit else None
         return ChoicesHeld(subject=subject, items=items, next=more)
 
     return routes

@@ -1,11 +1,12 @@
 """The kinds of value that requests carry. Closed where the events are open: a mistyped purpose must not pass for a
 choice that then nobody obeys."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 Purpose = Literal["third_party_marketing", "own_marketing", "targeted_advertising"]
 Channel = Literal["website", "form", "profile", "email", "post"]
@@ -22,6 +23,19 @@ Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=
 """A time with its offset, within what the database can hold."""
 
 VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+
+def opaque(place: str) -> str:
+    """A place in a list, as a cursor that callers only hand back."""
+    return urlsafe_b64encode(place.encode()).decode()
+
+
+def _revealed(cursor: object) -> object:
+    return urlsafe_b64decode(cursor).decode() if isinstance(cursor, str) else cursor
+
+
+Reveal = BeforeValidator(_revealed)
+"""Reads a cursor that `opaque` made; anything else is no valid value (`ValueError`)."""
 
 
 class Body(BaseModel):

@@ -14,7 +14,7 @@ from chassis.database import Connection, transaction
 from chassis.outbox import emit
 from chassis.problems import Problem
 from consent.api.actors import actor
-from consent.api.fields import Body, Moment, RevisionReason, ShortWords, VersionNumber, Words
+from consent.api.fields import Body, Moment, Reveal, RevisionReason, ShortWords, VersionNumber, Words, opaque
 from consent.domain import Refusal
 from consent.domain.policies import Publish, publish
 from consent.pages.dates import day
@@ -95,14 +95,14 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
 
     @routes.get("/v1/policies")
     async def list_policies(
-        cursor: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+        cursor: Annotated[int | None, Reveal, Query(ge=1, le=2**31 - 1)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> PolicyVersions:
         """All versions, the newest first."""
         async with transaction(runtime.pool) as tx:
             found = await policies.versions(tx, cursor, limit + 1)
         items = [PolicyVersion(**_shown(each, url)) for each in found[:limit]]
-        return PolicyVersions(items=items, next=str(items[-1].version) if len(found) > limit else None)
+        return PolicyVersions(items=items, next=opaque(str(items[-1].version)) if len(found) > limit else None)
 
     @routes.get("/v1/policies/{version}")
     async def show_policy(version: VersionNumber) -> PolicyText:
