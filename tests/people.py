@@ -142,8 +142,11 @@ class Company:
         return await until(f"a mail to {to} with {part}", search, seconds)
 
     async def mails(self, to: str | None = None) -> list[dict[str, Any]]:
-        """What the mail server took."""
-        return await mails(self.http, self.stack, to)
+        """What the mail server took; asked again where a kept connection was closed meanwhile."""
+        try:
+            return await mails(self.http, self.stack, to)
+        except httpx.TransportError:
+            return await mails(self.http, self.stack, to)
 
     async def link(self, email: str, request: str) -> str:
         """The link of a request, from the mail about it."""

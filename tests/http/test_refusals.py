@@ -24,6 +24,7 @@ from .operations import OPERATIONS, SERVICES, Operation
 
 CANARY = f"canary{uuid4().hex[:12]}"
 LARGEST = 64 * 1024
+QUIET_ROUNDS = 3
 STRANGER = RSAKey.generate_key(2048)
 UNCOUNTED = ("chassis.answers", "dsr.wrong_secrets", "dsr.findings")
 """Kept answers to keys, and the count of wrong links: written for a refusal, on purpose."""
@@ -61,14 +62,14 @@ async def _counts_of(company: Company, service: str) -> dict[str, int]:
 
 
 async def _quiet(company: Company) -> dict[str, int]:
-    """The counts, once nothing is on its way any more."""
-    before = await _counts(company)
-    while True:
+    """The counts, once nothing is on its way any more: no outbox holds a row, and for a while nothing changes."""
+    before, equal = await _counts(company), 0
+    while equal < QUIET_ROUNDS:
         await asyncio.sleep(0.4)
         now = await _counts(company)
-        if now == before:
-            return now
-        before = now
+        waiting = any(count for name, count in now.items() if name.endswith("chassis.outbox"))
+        before, equal = now, 0 if waiting or now != before else equal + 1
+    return before
 
 
 @asynccontextmanager
