@@ -81,11 +81,19 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
             yield connection
             await connection.execute("SELECT 1")
     except Exception as error:
-        if connection.is_closed():
+        if _is_lost(connection):
             raise Unavailable("connection lost") from error
         raise
     finally:
         await pool.release(connection)
+
+
+def _is_lost(connection: Connection) -> bool:
+    """Whether the connection is gone; asyncpg may have taken it out of the pool already, and then refuses to say."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 def affected(status: str) -> int:

@@ -1,0 +1,34 @@
+"""A lost connection is told as such, however the client library words it."""
+
+import asyncpg
+import pytest
+
+from chassis.database import Connection, Pool, Unavailable, transaction
+from chassis.testing import until
+from local_stack.servers import Servers
+
+
+async def _lose(tx: Connection, servers: Servers) -> None:
+    """End the connection's backend, and wait until the pool has dropped it."""
+    backend = await tx.fetchval("SELECT pg_backend_pid()")
+    admin = await asyncpg.connect(servers.postgres.url)
+    await admin.execute("SELECT pg_terminate_backend($1)", backend)
+    await admin.close()
+
+    async def dropped() -> bool:
+        try:
+            tx.is_closed()
+        except asyncpg.InterfaceError:
+            return True
+        return False
+
+    await until(dropped)
+
+
+async def test_a_connection_that_the_pool_has_dropped_is_a_lost_one(pool: Pool, servers: Servers) -> None:
+    with pytest.raises(Unavailable):
+        async with transaction(pool) as tx:
+            await _lose(tx, servers)
+            await tx.execute("SELECT 1")
+    async with transaction(pool) as tx:
+        assert await tx.fetchval("SELECT 1") == 1
