@@ -25,10 +25,14 @@ async def _lose(tx: Connection, servers: Servers) -> None:
     await until(dropped)
 
 
+async def _use_a_lost_one(pool: Pool, servers: Servers) -> None:
+    async with transaction(pool) as tx:
+        await _lose(tx, servers)
+        await tx.execute("SELECT 1")
+
+
 async def test_a_connection_that_the_pool_has_dropped_is_a_lost_one(pool: Pool, servers: Servers) -> None:
     with pytest.raises(Unavailable):
-        async with transaction(pool) as tx:
-            await _lose(tx, servers)
-            await tx.execute("SELECT 1")
+        await _use_a_lost_one(pool, servers)
     async with transaction(pool) as tx:
         assert await tx.fetchval("SELECT 1") == 1
