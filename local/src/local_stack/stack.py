@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from local_stack import LocalStackError, databases, servers, state, supervisor
+from local_stack import LocalStackError, databases, servers, state
 from local_stack.environment import Deployment, command, database_url, environment, url
 from local_stack.layout import MIGRATED, PROCESSES
 from local_stack.ports import claim, unready
@@ -169,7 +169,7 @@ class Stack:
         deployment = self.deployment
         with servers.locked(self.directory):
             self._wanted("").mkdir(exist_ok=True)
-            supervisor.write_plan(self.directory, self.plan())
+            state.write_plan(self.directory, self.plan())
             for name in names:
                 self._wanted(name).touch()
                 self._spawn(deployment, name, once or {})

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from local_stack.databases import SERVICES
 from local_stack.layout import CLIENTS, PORTS
@@ -64,6 +65,11 @@ def choose_ports(directory: Path, base: int | None, *, keep: bool) -> dict[str, 
         chosen[name] = configured(variable(name)) or (base + index if base else None) or again or free_port()
     write_private(path, json.dumps(chosen))
     return chosen
+
+
+def write_plan(directory: Path, plan: dict[str, Any]) -> None:
+    """Write down how to make a stack again, for the supervisor."""
+    write_private(directory / "plan.json", json.dumps(plan))
 
 
 def inherited() -> dict[str, str]:

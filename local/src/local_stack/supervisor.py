@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from local_stack import LocalStackError
-from local_stack.passwords import write_private
 
 if TYPE_CHECKING:
     from local_stack.stack import Stack
@@ -44,11 +43,6 @@ class Watch:
     started: float = 0.0
     pause: float = FIRST_PAUSE
     due: float | None = None
-
-
-def write_plan(directory: Path, plan: dict[str, Any]) -> None:
-    """Write down how to make a stack again."""
-    write_private(directory / "plan.json", json.dumps(plan))
 
 
 def read_plan(directory: Path) -> "Stack":
