@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
-from opentelemetry.metrics import Observation, get_meter
+from opentelemetry.metrics import get_meter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chassis import jobs, migrate, outbox, problems, timers
@@ -39,7 +39,6 @@ class Service:
         self._runtime, self._app, self._migrations = runtime, app, migrations
         settings = runtime.settings
         self._started: str | None = "starting"
-        self._values: dict[str, float] = {}
         self._subscription = Subscription(
             Batches(runtime.pool, app.handlers, runtime.sealing),
             group=runtime.name,
@@ -77,7 +76,6 @@ class Service:
     async def _run(self) -> None:
         await self._prepare()
         runtime, app = self._runtime, self._app
-        self._observe()
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self._relay.run())
             parts.create_task(self._subscription.run())
@@ -126,22 +124,15 @@ class Service:
             "oldest_hold_seconds": dead_letters.oldest_hold,
             **self._app.gauges,
         }
+        meter = get_meter("chassis")
+        shown = {name: meter.create_gauge(name) for name in (*gauges, "consumer_lag_seconds")}
         while True:
             with contextlib.suppress(Exception):  # a gap in a curve; readiness tells of the database
                 async with transaction(self._runtime.pool) as tx:
                     for name, read in gauges.items():
-                        self._values[name] = await read(tx)
-                self._values["consumer_lag_seconds"] = self._subscription.lag
+                        shown[name].set(await read(tx))
+            shown["consumer_lag_seconds"].set(self._subscription.lag)
             await asyncio.sleep(_GAUGE_SECONDS)
-
-    def _observe(self) -> None:
-        meter = get_meter("chassis")
-        own = ("outbox_oldest_seconds", "dead_letters", "oldest_hold_seconds", "consumer_lag_seconds")
-        for name in (*own, *self._app.gauges):
-            meter.create_observable_gauge(name, [lambda _, name=name: self._observation(name)])  # type: ignore[misc]  # the default binds the name
-
-    def _observation(self, name: str) -> list[Observation]:
-        return [Observation(self._values[name])] if name in self._values else []
 
     async def problems(self) -> dict[str, str]:
         """What stands between this process and being ready, by part."""
