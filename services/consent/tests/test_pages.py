@@ -86,6 +86,14 @@ async def test_a_version_that_is_not_yet_in_effect_names_the_one_that_is(consent
     assert "It applies until" not in (await consent.http.get("/policy/1")).text
 
 
+async def test_a_version_applies_until_the_next_and_not_until_the_last_of_several(consent: Any) -> None:
+    await consent.publish("one")
+    for text, days in (("two", 10), ("three", 30)):
+        await consent.publish(text, effective_at=(START + timedelta(days=days)).isoformat())
+    assert "It applies until 30 November 2026." in words((await consent.http.get("/policy/1")).text)
+    assert "It applies until" not in (await consent.http.get("/policy/2")).text
+
+
 async def test_no_such_version_is_a_page_too(consent: Any) -> None:
     await consent.publish()
     for number in ("0", "2", "x", "99999999999", "%3Cscript%3E"):

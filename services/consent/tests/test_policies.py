@@ -112,6 +112,13 @@ class TestHomePageNotice:
         assert (answer.status_code, answer.content) == (204, b"")
 
     @pytest.mark.promise(82)
+    async def test_the_first_version_is_announced_on_the_companys_day(self, consent: Any) -> None:
+        consent.advance(hours=15)  # 21 November in UTC, still the 20th in Los Angeles
+        await consent.publish("one")
+        headline = (await consent.http.get("/v1/notice")).json()["headline"]
+        assert headline == "Our privacy policy was published on 20 November 2026."
+
+    @pytest.mark.promise(82)
     @pytest.mark.parametrize("material", [True, False])
     async def test_every_revision_stands_for_thirty_days(self, consent: Any, material: bool) -> None:
         await consent.publish("one")

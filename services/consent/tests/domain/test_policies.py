@@ -5,13 +5,39 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from consent.domain import Refusal
-from consent.domain.policies import CHANGES_TREATMENT, Present, Publish, publish, sha256
+from consent.domain.policies import (
+    CHANGES_TREATMENT,
+    Announcement,
+    Present,
+    Publish,
+    Version,
+    announce,
+    publish,
+    sha256,
+    show,
+)
 from privacy_contracts.policy import PolicyRevised
 
 NOW = datetime(2026, 11, 12, 9, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 12)
 FIRST = Publish("# Privacy\n", False, ("first_version",), "staff/officer-01")
 PRESENT = Present(4, sha256("before"), date(2026, 3, 1), datetime(2026, 4, 1, tzinfo=UTC))
+MONTH = timedelta(days=30)
+
+
+def version(number: int, *, effective_at: datetime = NOW, material: bool = False) -> Version:
+    return Version(
+        version=number,
+        supersedes=number - 1 or None,
+        text="# Privacy\n",
+        text_hash=sha256("# Privacy\n"),
+        summary="New words.",
+        material=material,
+        reasons=("clarified",),
+        revised_on=TODAY,
+        published_at=NOW,
+        effective_at=effective_at,
+    )
 
 
 def published(result: PolicyRevised | Refusal) -> PolicyRevised:
@@ -85,3 +111,51 @@ def test_a_change_of_treatment_cannot_pass_for_a_small_one(reason: str) -> None:
     quiet = replace(FIRST, reasons=("typo", reason))
     assert publish(PRESENT, quiet, NOW, TODAY) == Refusal("material-by-reason")
     assert published(publish(PRESENT, replace(quiet, material=True), NOW, TODAY)).material
+
+
+@pytest.mark.promise(82)
+@pytest.mark.parametrize("material", [True, False])
+def test_the_home_page_announces_the_newest_version_for_a_month(material: bool) -> None:
+    second = version(2, material=material)
+    told = Announcement(second, "updated", NOW + MONTH)
+    assert announce(second, MONTH, NOW) == told
+    assert announce(second, MONTH, NOW + MONTH - timedelta(microseconds=1)) == told
+    assert announce(second, MONTH, NOW + MONTH) is None
+
+
+@pytest.mark.promise(82)
+def test_the_first_version_is_announced_as_published_and_before_it_there_is_nothing() -> None:
+    assert announce(version(1), MONTH, NOW) == Announcement(version(1), "published", NOW + MONTH)
+    assert announce(None, MONTH, NOW) is None
+
+
+@pytest.mark.promise(82)
+def test_an_announcement_counts_from_publication_and_not_from_effect() -> None:
+    later = version(2, effective_at=NOW + 2 * MONTH)
+    assert announce(later, MONTH, NOW + MONTH) is None
+
+
+def test_without_a_number_the_version_published_last_is_shown_in_effect_or_not() -> None:
+    second, first = version(2, effective_at=NOW + MONTH), version(1)
+    found = show([second, first], None, NOW)
+    assert found is not None
+    assert (found.version, found.newest, found.in_force, found.applies_until) == (second, second, 1, None)
+
+
+def test_a_version_applies_until_the_next_one_takes_effect() -> None:
+    versions = [version(3, effective_at=NOW + 2 * MONTH), version(2, effective_at=NOW + MONTH), version(1)]
+    first, second = show(versions, 1, NOW), show(versions, 2, NOW)
+    assert first is not None
+    assert second is not None
+    assert (first.in_force, first.applies_until) == (1, NOW + MONTH)
+    assert (second.in_force, second.applies_until) == (1, None)
+    first, second = show(versions, 1, NOW + MONTH), show(versions, 2, NOW + MONTH)
+    assert first is not None
+    assert second is not None
+    assert (first.in_force, first.applies_until) == (2, None)
+    assert (second.in_force, second.applies_until) == (2, NOW + 2 * MONTH)
+
+
+@pytest.mark.parametrize("number", [None, 0, 2])
+def test_what_was_never_published_is_not_shown(number: int | None) -> None:
+    assert show([] if number is None else [version(1)], number, NOW) is None

@@ -16,10 +16,9 @@ from chassis.problems import Problem
 from consent.api.actors import actor
 from consent.api.fields import Body, Moment, Reveal, RevisionReason, ShortWords, VersionNumber, Words, opaque
 from consent.domain import Refusal
-from consent.domain.policies import Publish, publish
-from consent.pages.dates import day
+from consent.domain.policies import Publish, Version, announce, publish
+from consent.pages.notice import headline
 from consent.queries import policies
-from consent.queries.policies import Version
 from consent.settings import Settings
 
 _REFUSALS = {
@@ -86,6 +85,7 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     routes = APIRouter(tags=["policies"])
     officer = Annotated[Principal, Depends(runtime.auth.require("officer"))]
     url = f"{runtime.settings.public_url.rstrip('/')}/policy"
+    stands = timedelta(days=runtime.settings.notice_days)
 
     @routes.post("/v1/policies", status_code=201, response_model=PolicyVersion)
     async def publish_policy(body: Revision, principal: officer, once: Once) -> JSONResponse:
@@ -117,17 +117,16 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     async def home_page_notice(response: Response) -> Any:
         """The notice of the last revision, as long as it is to stand on the home page; else 204."""
         async with transaction(runtime.pool) as tx:
-            found = await policies.versions(tx, limit=1)
-        until = found[0].published_at + timedelta(days=runtime.settings.notice_days) if found else None
-        if until is None or runtime.clock.now() >= until:
+            newest = next(iter(await policies.versions(tx, limit=1)), None)
+        announced = announce(newest, stands, runtime.clock.now())
+        if announced is None:
             return Response(status_code=204)
-        verb = "was updated" if found[0].supersedes else "was published"
         return HomePageNotice(
-            version=found[0].version,
-            revised_on=found[0].revised_on,
-            headline=f"Our privacy policy {verb} on {day(found[0].published_at, runtime.company.time_zone)}.",
+            version=announced.version.version,
+            revised_on=announced.version.revised_on,
+            headline=headline(announced, runtime.company.time_zone),
             url=url,
-            until=until,
+            until=announced.until,
         )
 
     return routes

@@ -1,9 +1,10 @@
 """The privacy policy's versions: numbered from 1 without gaps, never changed once published, effective in order."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Literal
 
 from consent.domain import Refusal
 from privacy_contracts.policy import PolicyRevised
@@ -13,6 +14,22 @@ POLICY = "privacy"
 
 CHANGES_TREATMENT = frozenset({"new_purpose", "new_recipient", "new_category", "rights_changed"})
 """Reasons that change how personal data is treated: a revision for one of these is material, and mailed."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version."""
+
+    version: int
+    supersedes: int | None
+    text: str
+    text_hash: str
+    summary: str
+    material: bool
+    reasons: tuple[str, ...]
+    revised_on: date
+    published_at: datetime
+    effective_at: datetime
 
 
 @dataclass(frozen=True)
@@ -67,3 +84,45 @@ def _objections(present: Present | None, revised: PolicyRevised, today: date) ->
         yield "same-text", revised.text_hash == present.text_hash
         yield "effective-out-of-order", revised.effective_at < present.effective_at
         yield "revised-out-of-order", revised.revised_on < present.revised_on
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What the home page tells about a version, and until when."""
+
+    version: Version
+    happened: Literal["published", "updated"]
+    until: datetime
+
+
+def announce(newest: Version | None, stands: timedelta, now: datetime) -> Announcement | None:
+    """The newest version, material or not, for as long as an announcement stands after its publication."""
+    if newest is None:
+        return None
+    until = newest.published_at + stands
+    if now >= until:
+        return None
+    return Announcement(newest, "updated" if newest.supersedes else "published", until)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A version on its page. `in_force` is the number of the one that applies now.
+
+    `applies_until` is there when that is this one, and another is to take its place.
+    """
+
+    version: Version
+    newest: Version
+    in_force: int | None
+    applies_until: datetime | None
+
+
+def show(versions: Sequence[Version], number: int | None, now: datetime) -> Shown | None:
+    """The version with this number, without one the version published last. `versions` are all, from the newest."""
+    version = next((each for each in versions if number in (None, each.version)), None)
+    if version is None:
+        return None
+    in_force = next((each.version for each in versions if each.effective_at <= now), None)
+    replaced = next((each.effective_at for each in versions if each.supersedes == version.version), None)
+    return Shown(version, versions[0], in_force, replaced if version.version == in_force else None)

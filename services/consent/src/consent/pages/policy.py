@@ -17,10 +17,10 @@ from markupsafe import Markup
 
 from chassis.app import Runtime
 from chassis.database import transaction
+from consent.domain import policies as domain
 from consent.pages.dates import day
 from consent.pages.markdown import render
 from consent.queries import policies
-from consent.queries.policies import Version
 from consent.settings import Settings
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -43,23 +43,22 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     look = _look(runtime)
 
-    async def show(number: str | None) -> HTMLResponse:
+    async def show(number: int | None) -> HTMLResponse:
         async with transaction(runtime.pool) as tx:
             versions = await policies.versions(tx)
-            in_force = await policies.in_force(tx, runtime.clock.now())
-        shown = _pick(versions, number)
+        shown = domain.show(versions, number, runtime.clock.now())
         if shown is None:
             return look.page("missing.html", 404, title="Privacy policy", published=bool(versions))
-        article = render(shown.text)
+        article = render(shown.version.text)
         return look.page(
             "policy.html",
             200,
             title=article.title or "Privacy policy",
             article=article,
-            shown=shown,
-            newest=versions[0],
-            newest_shown=shown is versions[0],
-            in_force=in_force,
+            shown=shown.version,
+            newest=shown.newest,
+            in_force=shown.in_force,
+            applies_until=shown.applies_until,
             versions=versions,
         )
 
@@ -71,26 +70,23 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     @routes.get("/policy/{number}")
     async def earlier(number: str) -> HTMLResponse:
         """One version, earlier or present."""
-        return await show(number)
+        return await show(_number(number))
 
     @routes.get("/policy/{number}/text")
     async def exact(number: str) -> Response:
         """The bytes whose hash was published."""
         async with transaction(runtime.pool) as tx:
-            shown = _pick(await policies.versions(tx), number)
-            if shown is None:
-                return look.page("missing.html", 404, title="Privacy policy", published=True)
+            shown = await policies.version(tx, _number(number))
+        if shown is None:
+            return look.page("missing.html", 404, title="Privacy policy", published=True)
         return Response(shown.text.encode(), headers=look.headers, media_type="text/markdown; charset=utf-8")
 
     return routes
 
 
-def _pick(versions: list[Version], number: str | None) -> Version | None:
-    if number is None:
-        return versions[0] if versions else None
-    if not _NUMBER.fullmatch(number):
-        return None
-    return next((each for each in versions if each.version == int(number)), None)
+def _number(typed: str) -> int:
+    """The number in a page's address; 0, which no version has, where there is none."""
+    return int(typed) if _NUMBER.fullmatch(typed) else 0
 
 
 def _look(runtime: Runtime[Settings]) -> Look:

@@ -1,30 +1,12 @@
 """The policy's versions. They are inserted and read; the runtime role has no right to change or remove one."""
 
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from asyncpg import Record
 
 from chassis.database import Connection
-from consent.domain.policies import POLICY, Present
+from consent.domain.policies import POLICY, Present, Version
 from privacy_contracts.policy import PolicyRevised
-
-
-@dataclass(frozen=True)
-class Version:
-    """A published version."""
-
-    version: int
-    supersedes: int | None
-    text: str
-    text_hash: str
-    summary: str
-    material: bool
-    reasons: tuple[str, ...]
-    revised_on: date
-    published_at: datetime
-    effective_at: datetime
-
 
 _COLUMNS = "version, supersedes, text, text_hash, summary, material, reasons, revised_on, published_at, effective_at"
 

@@ -42,7 +42,10 @@ async def lock(connection: Connection, subject: str) -> bool:
 
 
 async def standing(connection: Connection, subject: str, purpose: str) -> Standing:
-    """What is known about a subject and purpose; locks the subject."""
+    """What is known about a subject and purpose; locks the subject.
+
+    What is decided on it is on record by itself: the choice, or the disclosure that was allowed or refused.
+    """
     deleted = await lock(connection, subject)
     row = await connection.fetchrow(
         """
