@@ -49,6 +49,26 @@ async def test_a_correction_is_published_as_the_next_version(accounts: Accounts)
     assert (event.body["version"], event.body["email"], event.body["name"]) == (2, "ann@example.org", "Ann")
 
 
+async def test_a_correction_reads_the_account_and_leaves_its_record_once(accounts: Accounts) -> None:
+    account = await accounts.registered()
+    agent = accounts.token("agent-01", "agent") | {"Idempotency-Key": "fix-1"}
+    for _ in range(2):
+        await accounts.http.patch(f"/v1/customers/{account}", json={"name": "Anna"}, headers=agent)
+    await accounts.correct(account, region="US-NV")
+    by_agent, by_website = await accounts.emitted("personal_data.accessed")
+    assert (by_agent.subject, by_agent.body["action"]) == (f"account/{account}", "view")
+    assert by_agent.body["categories"] == ["identity", "contact"]
+    assert (by_agent.body["actor"], by_website.body["actor"]) == ("staff/agent-01", "system/website")
+
+
+async def test_who_cannot_stand_in_a_record_reads_nothing(accounts: Accounts) -> None:
+    account = await accounts.registered()
+    nameless = accounts.token("Maria@example.com", "agent")
+    answer = await accounts.http.patch(f"/v1/customers/{account}", json={"name": "Anna"}, headers=nameless)
+    assert answer.status_code == 403
+    assert [event.type for event in await accounts.emitted()] == ["account.stated"]
+
+
 async def test_corrections_at_the_same_time_leave_in_the_order_of_their_versions(accounts: Accounts) -> None:
     account = await accounts.registered()
     await asyncio.gather(*(accounts.correct(account, name=f"Ann {number}") for number in range(8)))

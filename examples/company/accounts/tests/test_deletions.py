@@ -35,6 +35,7 @@ async def test_the_account_goes_and_its_end_is_published_before_the_answer(accou
     asked = requested(account)
     await deliver(accounts.app, accounts.runtime, asked)
     gone, reply = (await accounts.emitted())[-2:]
+    assert len(await accounts.emitted("personal_data.accessed")) == 1  # the correction's: a deletion reads nobody
     assert (gone.type, gone.topic, gone.key) == ("account.deleted", "accounts", account)
     assert gone.body["version"] == 3
     assert (reply.type, reply.topic, reply.key) == ("reply.done", "replies.accounts", str(asked.request))

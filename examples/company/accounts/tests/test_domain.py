@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from accounts.domain import Account, Decision, Deletion, Feed, address, delete, disclose, rectify, stated
+from accounts.domain import Account, Decision, Deletion, Feed, Held, address, delete, disclose, rectify, stated
 from chassis.testing import START
 from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.disclosures import DisclosureRefused, PersonalDataDisclosed
@@ -51,7 +51,7 @@ def test_a_correction_is_the_next_version_and_leaves_the_rest() -> None:
 
 
 def test_a_deletion_ends_the_account_with_its_next_version_and_answers_done() -> None:
-    gone, reply = delete(ANN, None, ASKED, NOW)
+    gone, reply = delete(Held("a1", 3), None, ASKED, NOW)
     assert gone == AccountDeleted(id="a1", version=4, deleted_at=NOW)
     assert isinstance(reply, ReplyDone)
     assert (reply.request, reply.records, reply.answered_by) == (ASKED.request, 1, "system/accounts")

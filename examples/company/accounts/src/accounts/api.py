@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
 from accounts import feeds, queries
@@ -18,8 +18,9 @@ from chassis.database import transaction
 from chassis.outbox import emit
 from chassis.problems import Problem
 from privacy_contracts.accounts import Region
-from privacy_contracts.fields import AccountId, Code
+from privacy_contracts.fields import AccountId, Actor, Code
 
+_ACTOR: TypeAdapter[str] = TypeAdapter(Actor)
 LIST_READERS = frozenset({"marketing"})
 """The systems that may fetch the marketing list: as `topics.toml` says under `calls`."""
 
@@ -130,16 +131,17 @@ def _customers(runtime: Runtime[Settings]) -> APIRouter:
 
     @routes.patch("/{account_id}", response_model=Stated)
     async def correct(account_id: AccountId, body: Correction, caller: corrector, once: Once) -> Response:
-        """Put an account right and publish its new state. 409 where another account has the address."""
+        """Put an account right and publish its new state; the read is recorded. 409 where another has the address."""
+        access = _access(caller, runtime)
 
         async def work() -> Stated:
-            account = await queries.lock(tx, account_id)
+            account = await queries.read(tx, account_id, access)
             if account is None:
                 raise Problem(404, "not-found", "No such account")
             corrected = rectify(account, **body.model_dump())
             if not await queries.update(tx, corrected):
                 raise Problem(409, "exists", "There is another account with this address")
-            await emit(tx, stated(corrected), runtime.clock.now())
+            await emit(tx, stated(corrected), access.at)
             return Stated(id=corrected.id, version=corrected.version)
 
         async with transaction(runtime.pool) as tx:
@@ -148,7 +150,7 @@ def _customers(runtime: Runtime[Settings]) -> APIRouter:
     @routes.post("/find")
     async def find(body: Address, caller: website) -> Found:
         """Which account an address belongs to. The search is recorded. 404 where there is none."""
-        access = Access(f"system/{caller.subject}", "operation", runtime.clock.now())
+        access = _access(caller, runtime)
         keyed = runtime.sealing.fingerprint("accounts.search", body.email.lower()).hex()
         async with transaction(runtime.pool) as tx:
             account = await queries.find(tx, body.email, keyed, access)
@@ -215,4 +217,10 @@ def _marketing(runtime: Runtime[Settings]) -> APIRouter:
 
 
 def _access(caller: Principal, runtime: Runtime[Settings]) -> Access:
-    return Access(f"system/{caller.subject}", "operation", runtime.clock.now())
+    """The caller's reading. Raises a 403 problem for one whose name can stand in no record."""
+    kind = "staff" if "agent" in caller.scopes else "system"
+    try:
+        actor = _ACTOR.validate_python(f"{kind}/{caller.subject}")
+    except ValidationError:
+        raise Problem(403, "forbidden", "The token's subject is no name that can stand in a record") from None
+    return Access(actor, "operation", runtime.clock.now())

@@ -38,6 +38,14 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Held:
+    """An account that is held while something happens to it: no more than that it is there, and its version."""
+
+    id: str
+    version: int
+
+
+@dataclass(frozen=True)
 class Deletion:
     """What is left of a deleted account."""
 
@@ -100,12 +108,10 @@ def is_asked(requested: DeletionRequested) -> bool:
     return SYSTEM in requested.systems
 
 
-def delete(
-    account: Account | None, deleted: Deletion | None, requested: DeletionRequested, now: datetime
-) -> Sequence[Event]:
+def delete(held: Held | None, deleted: Deletion | None, requested: DeletionRequested, now: datetime) -> Sequence[Event]:
     """The events of a deletion: the account's end, and the answer. A reminder gets the answer that was given before."""
-    if account is not None:
-        gone = AccountDeleted(id=account.id, version=account.version + 1, deleted_at=now)
+    if held is not None:
+        gone = AccountDeleted(id=held.id, version=held.version + 1, deleted_at=now)
         return [gone, _done(requested, now)]
     if deleted is not None and deleted.request == requested.request:
         return [_done(requested, deleted.deleted_at)]

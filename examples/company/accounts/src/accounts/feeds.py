@@ -65,7 +65,7 @@ def kinds(runtime: Runtime[Settings]) -> Mapping[str, JobKind]:
 
         async def effect(tx: Connection) -> None:
             now = runtime.clock.now()
-            if await queries.lock(tx, account):
+            if await queries.hold(tx, account):
                 await queries.deliver(tx, feed_id, account, decision)
                 await emit(tx, disclose(feed, account, decision, now), now)
             await _count(tx, feed_id)
@@ -75,7 +75,7 @@ def kinds(runtime: Runtime[Settings]) -> Mapping[str, JobKind]:
     async def unanswered(job: Job, tx: Connection) -> None:
         """Without an answer nothing is disclosed."""
         feed_id, account = _key(job)
-        if await queries.lock(tx, account):
+        if await queries.hold(tx, account):
             await queries.deliver(tx, feed_id, account, None)
         await _count(tx, feed_id)
 

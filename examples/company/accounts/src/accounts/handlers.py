@@ -3,13 +3,14 @@
 from uuid_utils.compat import uuid7
 
 from accounts import feeds, queries
-from accounts.domain import SYSTEM, Deletion, delete, is_asked
+from accounts.domain import SYSTEM, delete, is_asked
 from accounts.settings import Settings
 from chassis.app import OperatorAct, Runtime
 from chassis.consumer import Handlers, Received
 from chassis.database import Connection
 from chassis.outbox import emit, emit_all
 from privacy_contracts.accesses import OperatorActed
+from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.requests import DeletionRequested
 from privacy_contracts.topology import read_by
 
@@ -25,12 +26,12 @@ def handlers(runtime: Runtime[Settings]) -> Handlers:
         if not is_asked(requested):
             return
         now = runtime.clock.now()
-        account = await queries.lock(tx, requested.account)
-        events = delete(account, await queries.deleted(tx, requested.account), requested, now)
-        if account:
-            gone = Deletion(account.id, account.version + 1, requested.request, now)
-            for feed in await queries.delete(tx, gone):
-                await feeds.write_again(tx, feed, account.id)
+        held = await queries.hold(tx, requested.account)
+        events = delete(held, await queries.deleted(tx, requested.account), requested, now)
+        for gone in events:
+            if isinstance(gone, AccountDeleted):
+                for feed in await queries.delete(tx, gone, requested.request):
+                    await feeds.write_again(tx, feed, gone.id)
         await emit_all(tx, events, now)
 
     return reads

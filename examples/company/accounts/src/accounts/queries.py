@@ -1,6 +1,6 @@
 """All SQL of the accounts system. The connection comes first; the caller commits.
 
-Whatever gives out addresses takes an `Access` and leaves its records in the same transaction.
+Whatever reads names or addresses takes an `Access` and leaves its records in the same transaction.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,14 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from accounts.domain import SYSTEM, Account, Decision, Deletion, Feed
+from accounts.domain import SYSTEM, Account, Decision, Deletion, Feed, Held
 from chassis.database import Connection, affected
 from chassis.outbox import emit_all
 from privacy_contracts.accesses import PersonalDataAccessed
+from privacy_contracts.accounts import AccountDeleted
+
+_ADDRESS, _WHO = ("contact",), ("identity", "contact")
+"""The categories of a reading: the address alone, or with the name."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,14 @@ async def insert(connection: Connection, account: Account) -> bool:
     return affected(status) == 1
 
 
-async def lock(connection: Connection, account: str) -> Account | None:
-    """The account, held until the transaction ends, for publishing its next state."""
+async def hold(connection: Connection, account: str) -> Held | None:
+    """Hold an account until the transaction ends; nothing about the person is read."""
+    row = await connection.fetchrow("SELECT id, version FROM accounts.accounts WHERE id = $1 FOR UPDATE", account)
+    return Held(**row) if row else None
+
+
+async def read(connection: Connection, account: str, access: Access) -> Account | None:
+    """The whole account with its record, held until the transaction ends, for publishing its next state."""
     row = await connection.fetchrow(
         """
         SELECT id, version, email, name, region, offers, registered_at
@@ -55,7 +65,10 @@ async def lock(connection: Connection, account: str) -> Account | None:
         """,
         account,
     )
-    return Account(**row) if row else None
+    if row is None:
+        return None
+    await _record(connection, access, "view", [account], categories=_WHO)
+    return Account(**row)
 
 
 async def update(connection: Connection, account: Account) -> bool:
@@ -83,7 +96,7 @@ async def find(connection: Connection, email: str, query_hash: str, access: Acce
     """The account of an address. The search is recorded whether it finds one or not, with its keyed hash."""
     found = await connection.fetchval("SELECT id FROM accounts.accounts WHERE lower(email) = lower($1)", email)
     account = str(found) if found else None
-    await _record(connection, access, "search", [account], query_hash)
+    await _record(connection, access, "search", [account], query_hash=query_hash)
     return account
 
 
@@ -112,7 +125,7 @@ async def deleted(connection: Connection, account: str) -> Deletion | None:
     return Deletion(**row) if row else None
 
 
-async def delete(connection: Connection, gone: Deletion) -> list[UUID]:
+async def delete(connection: Connection, gone: AccountDeleted, request: UUID) -> list[UUID]:
     """Delete an account and leave its tombstone. Gives the feeds whose files name it."""
     feeds = await connection.fetch("SELECT feed FROM accounts.deliveries WHERE account = $1 AND allowed", gone.id)
     await connection.execute("DELETE FROM accounts.deliveries WHERE account = $1", gone.id)
@@ -121,7 +134,7 @@ async def delete(connection: Connection, gone: Deletion) -> list[UUID]:
         "INSERT INTO accounts.deletions (id, version, request, deleted_at) VALUES ($1, $2, $3, $4)",
         gone.id,
         gone.version,
-        gone.request,
+        request,
         gone.deleted_at,
     )
     return [row["feed"] for row in feeds]
@@ -200,7 +213,7 @@ async def feed_lines(connection: Connection, feed_id: UUID, access: Access) -> l
         """,
         feed_id,
     )
-    await _record(connection, access, "export", [row["id"] for row in rows])
+    await _record(connection, access, "export", [row["id"] for row in rows], categories=_WHO)
     return [(row["name"], row["email"]) for row in rows]
 
 
@@ -248,6 +261,8 @@ async def _record(
     access: Access,
     action: str,
     accounts: Sequence[str | None],
+    *,
+    categories: Sequence[str] = _ADDRESS,
     query_hash: str | None = None,
 ) -> None:
     """One record for each account that was read."""
@@ -258,7 +273,7 @@ async def _record(
             actor=access.actor,
             action=action,
             purpose=access.purpose,
-            categories=["contact"],
+            categories=list(categories),
             subject_id=f"account/{account}" if account else None,
             query_hash=query_hash,
             results=None if query_hash is None else int(account is not None),
