@@ -162,6 +162,22 @@ def test_withdrawing_gets_the_same_answer_for_every_address(site: str, upstream:
     assert (known.status_code, known.text) == (unknown.status_code, unknown.text)
 
 
+@pytest.mark.promise(50)
+def test_a_forged_choice_grants_nothing_for_the_page_only_withdraws(site: str, upstream: Upstream) -> None:
+    address = {"email": "ann@example.com"}
+    forged = {"choice": "granted", "third_party": "yes", "purpose": "targeted_advertising", "subject": "account/b1"}
+    assert httpx.post(f"{site}/choices", data=address | forged).status_code == 422
+    assert upstream.asked == []
+    stop = {"third_party_marketing": "granted", "own_marketing": "granted"}
+    assert httpx.post(f"{site}/choices", data=address | forged | stop).status_code == 200
+    assert upstream.bodies("/accounts/v1/customers/a1") == [{"offers": False}]
+    made = [(body["subject"], body["purpose"], body["choice"]) for body in upstream.bodies("/consent/v1/choices")]
+    assert made == [
+        ("account/a1", "third_party_marketing", "withdrawn"),
+        ("account/a1", "own_marketing", "withdrawn"),
+    ]
+
+
 @pytest.mark.promise(60)
 def test_no_more_offers_ends_the_mailings_and_is_recorded(site: str, upstream: Upstream) -> None:
     assert httpx.post(f"{site}/choices", data={"email": "ann@example.com", "own_marketing": "yes"}).status_code == 200
