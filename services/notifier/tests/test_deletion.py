@@ -12,7 +12,7 @@ from chassis.app import App, Runtime
 from chassis.database import Pool, transaction
 from chassis.testing import Emitted, deliver, outbox, run_jobs
 from notifier import sending
-from notifier.addressing import ADDRESS
+from notifier.queries.accounts import ADDRESS
 from notifier.settings import Settings
 from privacy_contracts.accounts import AccountDeleted, AccountStated
 from privacy_contracts.policy import PolicyRevised

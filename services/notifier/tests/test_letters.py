@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from chassis.testing import COMPANY
+from notifier.domain.revisions import Revision
 from notifier.letters import Letter, Letters, message
 from notifier.peers import KeptItem
-from notifier.queries.revisions import Revision
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LINK = "https://privacy.example.com/r/0199b2c4-0000-7000-8000-000000000000/secret-" + "x" * 40

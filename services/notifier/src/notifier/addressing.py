@@ -7,18 +7,16 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from chassis.app import Runtime
-from chassis.database import Connection, transaction
+from chassis.database import transaction
 from chassis.jobs import Retry
 from chassis.outbox import emit
-from chassis.sealing import KeyErased, Sealing
-from notifier import domain, endings, peers
-from notifier.domain import Asked, Notice
+from notifier import endings, peers
+from notifier.domain.addresses import Undeliverable, accessed, recipient, to_write
+from notifier.domain.notices import Asked, Notice
+from notifier.domain.revisions import has_text, merged
 from notifier.letters import Letter, Letters
 from notifier.queries import accounts, ledger, revisions
 from notifier.settings import Settings
-
-ADDRESS = "accounts.email"
-"""The column that a sealed address is bound to."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +28,6 @@ class Mail:
     letter: Letter
 
 
-@dataclass(frozen=True)
-class Undeliverable:
-    """A mail that cannot be sent; `reason` is a code."""
-
-    reason: str
-
-
-async def seal_address(tx: Connection, sealing: Sealing, account: str, address: str) -> bytes:
-    """An address as the projection keeps it, under the account's own key."""
-    return await sealing.seal(tx, f"account/{account}", address, ADDRESS)
-
-
 async def about_request(
     runtime: Runtime[Settings], letters: Letters, notice_id: UUID, asked: Asked, request: UUID
 ) -> Mail | Undeliverable | None:
@@ -50,15 +36,16 @@ async def about_request(
         answer = await peers.addressed(runtime.call, request, asked)
     except peers.Gone:
         return Undeliverable("no_address")
+    now = runtime.clock.now()
     async with transaction(runtime.pool) as tx:
         row = await ledger.lock(tx, notice_id)
         if row is None:
             return None
         notice = await ledger.become(tx, row.id, answer.template, answer.account or row.account)
-        await _record(tx, notice, runtime)
-    to = domain.mailbox(answer.to.get_secret_value())
-    if to is None:
-        return Undeliverable("no_address")
+        await emit(tx, accessed(notice.subject, to_write(notice, now), uuid7()), now)
+    to = recipient(answer.to.get_secret_value())
+    if isinstance(to, Undeliverable):
+        return to
     link = answer.link.get_secret_value() if answer.link else None
     values = {"link": link, "systems": answer.systems, "kept": answer.kept}
     return Mail(notice, to, letters.write(answer.template, values))
@@ -69,34 +56,16 @@ async def about_policy(runtime: Runtime[Settings], letters: Letters, notice_id: 
     now = runtime.clock.now()
     async with transaction(runtime.pool) as tx:
         waiting = await ledger.lock_waiting(tx, notice=notice_id)
-        merged = domain.merged(waiting, notice_id)
-        if merged.superseded:
-            await endings.failed(tx, merged.superseded, "superseded", now, superseded_by=merged.by)
-        if merged.sends is None:
+        mails = merged(waiting, notice_id)
+        if mails.superseded:
+            await endings.failed(tx, mails.superseded, "superseded", now, superseded_by=mails.by)
+        if mails.sends is None:
             return None
-        notice = merged.sends
+        notice = mails.sends
         told = await revisions.told(tx, notice)
-        if told is None:
+        if not has_text(told):
             raise Retry(timedelta(seconds=2), "text_not_fetched")
-        opened = await _open(tx, runtime, notice)
-    to = domain.mailbox(opened) if opened is not None else None
-    if to is None:
-        return Undeliverable("account_deleted" if opened is None else "no_address")
-    return Mail(notice, to, letters.revised(told))
-
-
-async def _open(tx: Connection, runtime: Runtime[Settings], notice: Notice) -> str | None:
-    sealed = await accounts.sealed_address(tx, notice.account or "")
-    if sealed is None:
-        return None
-    try:
-        address = await runtime.sealing.open(tx, notice.subject, sealed, ADDRESS)
-    except KeyErased:
-        return None
-    await _record(tx, notice, runtime)
-    return address
-
-
-async def _record(tx: Connection, notice: Notice, runtime: Runtime[Settings]) -> None:
-    now = runtime.clock.now()
-    await emit(tx, domain.accessed(notice, uuid7(), now), now)
+        access = to_write(notice, now)
+        address = await accounts.address(tx, runtime.sealing, notice.account or "", access)
+    to = recipient(address)
+    return to if isinstance(to, Undeliverable) else Mail(notice, to, letters.revised(told))

@@ -9,8 +9,9 @@ from chassis.consumer import Handlers, Received
 from chassis.database import Connection
 from chassis.outbox import emit
 from chassis.sealing import Sealing
-from notifier import domain, endings, mailings, sending
-from notifier.addressing import seal_address
+from notifier import endings, mailings, sending
+from notifier.domain.accounts import answer, named, supersedes
+from notifier.domain.notices import Asked, cancelled, needs_completion
 from notifier.queries import accounts, ledger
 from notifier.settings import Settings
 from privacy_contracts.accounts import AccountDeleted, AccountStated
@@ -60,20 +61,20 @@ def _about_policy_and_requests(edge: Handlers, runtime: Runtime[Settings]) -> No
 
     @edge.reaction(RequestClosed)
     async def request_closed(received: Received[RequestClosed], tx: Connection) -> None:
-        if domain.needs_completion(received.event):
+        if needs_completion(received.event):
             await _notify(tx, "completion", received.event)
 
     @edge.reaction(DeletionRequested)
     async def deletion_requested(received: Received[DeletionRequested], tx: Connection) -> None:
-        if domain.named(received.event):
+        if named(received.event):
             await _delete(tx, sealing, received.event, now())
 
 
 async def _project(tx: Connection, sealing: Sealing, stated: AccountStated) -> None:
     await accounts.lock(tx, still=False)
-    if await accounts.supersedes(tx, stated.id, stated.version):
-        sealed = await seal_address(tx, sealing, stated.id, stated.email.get_secret_value())
-        await accounts.put(tx, stated.id, stated.version, sealed, stated.registered_at)
+    if supersedes(await accounts.held(tx, stated.id), stated.version):
+        email = stated.email.get_secret_value()
+        await accounts.put(tx, sealing, stated.id, stated.version, email, stated.registered_at)
 
 
 async def _erase(tx: Connection, sealing: Sealing, account: str, at: datetime) -> None:
@@ -83,9 +84,9 @@ async def _erase(tx: Connection, sealing: Sealing, account: str, at: datetime) -
 
 
 async def _cancel(tx: Connection, account: str, now: datetime) -> None:
-    """End what has not left yet. A mail on its way ends by its own answer, so that the ledger stays true."""
+    """End what has not left yet."""
     waiting = await ledger.lock_waiting(tx, account=account)
-    await endings.failed(tx, [each for each in waiting if not each.unanswered], "account_deleted", now)
+    await endings.failed(tx, cancelled(waiting), "account_deleted", now)
 
 
 async def _delete(tx: Connection, sealing: Sealing, asked: DeletionRequested, now: datetime) -> None:
@@ -93,10 +94,10 @@ async def _delete(tx: Connection, sealing: Sealing, asked: DeletionRequested, no
     await _erase(tx, sealing, asked.account, now)
     await _cancel(tx, asked.account, now)
     records = await accounts.buried_records(tx, asked.account)
-    await emit(tx, domain.answer(asked, records, now), now)
+    await emit(tx, answer(asked, records, now), now)
 
 
-async def _notify(tx: Connection, asked: domain.Asked, event: RequestReceived | RequestClosed) -> None:
+async def _notify(tx: Connection, asked: Asked, event: RequestReceived | RequestClosed) -> None:
     notice = uuid7()
     if await ledger.put(tx, notice, asked, event.request, event.account):
         await sending.put(tx, asked, [notice], event.request)

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from chassis.settings import Company
+from notifier.domain.revisions import Revision
 from notifier.peers import KeptItem
-from notifier.queries.revisions import Revision
 
 WIDTH = 72
 

@@ -13,7 +13,9 @@ from chassis.app import Runtime
 from chassis.database import Connection
 from chassis.jobs import Effect, Job, JobKind
 from chassis.outbox import emit
-from notifier import domain, endings, peers, sending
+from notifier import endings, peers, sending
+from notifier.domain.notices import PATIENCE
+from notifier.domain.revisions import needs_mail, posted
 from notifier.queries import accounts, ledger, revisions
 from notifier.settings import Settings
 from privacy_contracts.policy import PolicyRevised
@@ -25,16 +27,16 @@ KIND = "revision"
 async def revised(tx: Connection, event: PolicyRevised, now: datetime) -> None:
     """Record the notice on the home page; enrol every account if the change is material."""
     await accounts.lock(tx, still=True)
-    posted = domain.posted(event, uuid7())
-    mailing = uuid7() if domain.needs_mail(event) else None
-    if not await revisions.put(tx, event, posted, mailing):
+    notice = posted(event, uuid7())
+    mailing = uuid7() if needs_mail(event) else None
+    if not await revisions.put(tx, event, notice, mailing):
         return
-    await emit(tx, posted, now)
+    await emit(tx, notice, now)
     if mailing is None:
         return
     registered = await accounts.registered_before(tx, event.published_at)
     await revisions.enrol(tx, event.version, registered, [uuid7() for _ in registered])
-    await jobs.put(tx, KIND, str(event.version), {}, domain.PATIENCE["policy_revised"])
+    await jobs.put(tx, KIND, str(event.version), {}, PATIENCE["policy_revised"])
     await endings.report(tx, await revisions.count(tx, event.version), now)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from chassis.auth import Caller
 from chassis.jobs import Retry
-from notifier.domain import Asked
+from notifier.domain.notices import Asked
 
 
 class _Answer(BaseModel):

@@ -15,9 +15,10 @@ from chassis.crash import point
 from chassis.database import Connection, transaction
 from chassis.jobs import Effect, Job, JobKind, Retry
 from chassis.outbox import emit
-from notifier import domain, endings
-from notifier.addressing import Mail, Undeliverable, about_policy, about_request
-from notifier.domain import Asked, Verdict
+from notifier import endings
+from notifier.addressing import Mail, about_policy, about_request
+from notifier.domain.addresses import Undeliverable
+from notifier.domain.notices import PATIENCE, Asked, Verdict, disclosed, living, message_id, verdict, why
 from notifier.letters import Letters, message
 from notifier.queries import accounts, ledger
 from notifier.settings import Settings
@@ -26,14 +27,11 @@ from notifier.smtp import Connections, Line, Lost, Refused
 KIND = "notice"
 """One job per mail; its key is the notice."""
 
-ADDRESS_KEPT = ("verification", "policy_revised")
-"""Templates whose address belongs to a living account; its fingerprint is the proof of where the mail went."""
-
 
 async def put(tx: Connection, asked: Asked, notices: list[UUID], request: UUID | None = None) -> None:
     """Have these notices sent."""
     payload = {"asked": asked, "request": str(request) if request else None}
-    await jobs.put_many(tx, KIND, [str(each) for each in notices], payload, domain.PATIENCE[asked])
+    await jobs.put_many(tx, KIND, [str(each) for each in notices], payload, PATIENCE[asked])
 
 
 def kind(runtime: Runtime[Settings], letters: Letters, lines: Connections, concurrency: int) -> JobKind:
@@ -46,7 +44,7 @@ def kind(runtime: Runtime[Settings], letters: Letters, lines: Connections, concu
         notice = await ledger.lock(tx, UUID(job.key))
         if notice is not None:
             status = await ledger.last_refusal(tx, notice.id)
-            await endings.failed(tx, [notice], domain.why(notice, "expired"), runtime.clock.now(), smtp_status=status)
+            await endings.failed(tx, [notice], why(notice, "expired"), runtime.clock.now(), smtp_status=status)
 
     return JobKind(send, expired, concurrency)
 
@@ -65,7 +63,7 @@ async def _send(runtime: Runtime[Settings], letters: Letters, lines: Connections
     except Lost:
         raise Retry(reason="smtp_lost") from None
     except Refused as refused:
-        if domain.verdict(refused.step, refused.code) is Verdict.REJECTED:
+        if verdict(refused.step, refused.code) is Verdict.REJECTED:
             return _failed(runtime, notice, "rejected", refused)
         async with transaction(runtime.pool) as tx:
             await ledger.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
@@ -82,7 +80,7 @@ async def _prepared(runtime: Runtime[Settings], letters: Letters, job: Job) -> M
 async def _hand_over(runtime: Runtime[Settings], line: Line, mail: Mail) -> Effect:
     """Envelope, the record, DATA. Raises `Refused`, or `Lost` when there was no answer."""
     company, notice = runtime.company, mail.notice
-    identifier = domain.message_id(notice, company.sender)
+    identifier = message_id(notice, company.sender)
     content = message(mail.letter, mail.to, identifier, runtime.clock.now())
     await line.envelope(company.sender, mail.to)
     repeats = await _started(runtime, mail)
@@ -103,19 +101,22 @@ async def _hand_over(runtime: Runtime[Settings], line: Line, mail: Mail) -> Effe
 
 
 async def _started(runtime: Runtime[Settings], mail: Mail) -> int | Undeliverable | None:
-    """Commit the attempt with the record of the disclosure; the repeats so far. None: it has its result meanwhile."""
+    """Commit the attempt with the record of the disclosure; the repeats so far. None: it has its result meanwhile.
+
+    The fingerprint of a living account's address is the proof of where the mail went.
+    """
     now = runtime.clock.now()
     async with transaction(runtime.pool) as tx:
         notice = await ledger.lock(tx, mail.notice.id)
         if notice is None:
             return None
-        address = None
-        if notice.account and notice.template in ADDRESS_KEPT:
-            if await accounts.is_buried(tx, notice.account):
+        address, account = None, living(notice)
+        if account:
+            if await accounts.is_buried(tx, account):
                 return Undeliverable("account_deleted")
             address = runtime.sealing.fingerprint("notices.address", mail.to.lower())
         repeats = await ledger.start_attempt(tx, notice.id, address)
-        await emit(tx, domain.disclosed(notice, uuid7(), now), now)
+        await emit(tx, disclosed(notice, uuid7(), now), now)
     return repeats
 
 
@@ -127,7 +128,7 @@ def _failed(runtime: Runtime[Settings], notice: UUID, reason: str, refused: Refu
         if refused:
             await ledger.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
         status = refused.code if refused else None
-        await endings.failed(tx, [waiting], domain.why(waiting, reason), runtime.clock.now(), smtp_status=status)
+        await endings.failed(tx, [waiting], why(waiting, reason), runtime.clock.now(), smtp_status=status)
 
     return effect
 

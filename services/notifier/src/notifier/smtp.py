@@ -12,7 +12,7 @@ from typing import Literal
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponse, SMTPResponseException
 
-from notifier.domain import Step
+from notifier.domain.notices import Step
 
 CONNECT_SECONDS, COMMAND_SECONDS, DATA_SECONDS = 10, 10, 30
 IDLE_SECONDS = 30

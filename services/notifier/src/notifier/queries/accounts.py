@@ -1,9 +1,20 @@
-"""The projection of accounts, and the tombstones of those that are gone."""
+"""The projection of accounts, and the tombstones of those that are gone.
+
+Addresses are sealed and opened here alone; opening one takes an `Access` and leaves its record.
+"""
 
 from datetime import datetime
 
-from chassis.database import Connection, affected
+from uuid_utils.compat import uuid7
 
+from chassis.database import Connection, affected
+from chassis.outbox import emit
+from chassis.sealing import KeyErased, Sealing
+from notifier.domain.accounts import Held
+from notifier.domain.addresses import Access, accessed
+
+ADDRESS = "accounts.email"
+"""The column that a sealed address is bound to."""
 _ACCOUNTS = 6_203_417
 """Names the lock on the projection as a whole."""
 
@@ -18,34 +29,47 @@ async def lock(tx: Connection, *, still: bool) -> None:
     )
 
 
-async def supersedes(tx: Connection, account: str, version: int) -> bool:
-    """Whether a state of this version is news: the account is not gone, and nothing as new is known."""
-    known = await tx.fetchval(
-        "SELECT EXISTS (SELECT FROM tombstones WHERE account = $1)"
-        " OR EXISTS (SELECT FROM accounts WHERE id = $1 AND version >= $2)",
+async def held(tx: Connection, account: str) -> Held:
+    """What is known of an account."""
+    [row] = await tx.fetch(
+        "SELECT coalesce((SELECT version FROM accounts WHERE id = $1), 0) AS version,"
+        " EXISTS (SELECT FROM tombstones WHERE account = $1) AS deleted",
         account,
-        version,
     )
-    return not known
+    return Held(**row)
 
 
-async def put(tx: Connection, account: str, version: int, email: bytes, registered_at: datetime) -> None:
-    """Insert or replace a row of the projection."""
+async def put(
+    tx: Connection, sealing: Sealing, account: str, version: int, email: str, registered_at: datetime
+) -> None:
+    """Insert or replace a row of the projection, its address sealed under the account's own key."""
     await tx.execute(
         "INSERT INTO accounts (id, version, email, registered_at) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (id) DO UPDATE SET version = excluded.version, email = excluded.email,"
         " registered_at = excluded.registered_at",
         account,
         version,
-        email,
+        await sealing.seal(tx, _owner(account), email, ADDRESS),
         registered_at,
     )
 
 
-async def sealed_address(tx: Connection, account: str) -> bytes | None:
-    """The sealed primary address, if the account is there."""
+async def address(tx: Connection, sealing: Sealing, account: str, access: Access) -> str | None:
+    """The primary address, opened, with its record; None when the account or its key is gone."""
     sealed: bytes | None = await tx.fetchval("SELECT email FROM accounts WHERE id = $1", account)
-    return sealed
+    if sealed is None:
+        return None
+    try:
+        opened = await sealing.open(tx, _owner(account), sealed, ADDRESS)
+    except KeyErased:
+        return None
+    await emit(tx, accessed(_owner(account), access, uuid7()), access.at)
+    return opened
+
+
+def _owner(account: str) -> str:
+    """Under whose key the address is sealed, and whom a record is about."""
+    return f"account/{account}"
 
 
 async def bury(tx: Connection, account: str, at: datetime) -> bool:

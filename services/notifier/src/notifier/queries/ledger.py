@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.database import Connection, affected
-from notifier.domain import Asked, Notice
+from notifier.domain.notices import Asked, Notice
 
 
 async def put(tx: Connection, notice: UUID, asked: Asked, request: UUID, account: str | None) -> bool:

@@ -1,26 +1,14 @@
 """Policy versions: the notice on the home page, and the mailing to every account."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from chassis.database import Connection, affected
-from notifier.domain import Mailing, Notice
+from notifier.domain.notices import Notice
+from notifier.domain.revisions import Mailing, Revision
 from privacy_contracts.notices import NoticePosted
 from privacy_contracts.policy import PolicyRevised
-
-
-@dataclass(frozen=True)
-class Revision:
-    """What a policy mail says about one version. `summary` and `url` are there once consent has been asked."""
-
-    version: int
-    revised_on: date
-    published_at: datetime
-    effective_at: datetime
-    summary: str
-    url: str
 
 
 async def put(tx: Connection, event: PolicyRevised, posted: NoticePosted, mailing: UUID | None) -> bool:
@@ -71,11 +59,8 @@ async def describe(tx: Connection, version: int, summary: str, url: str) -> None
     await tx.execute("UPDATE revisions SET summary = $2, url = $3 WHERE version = $1", version, summary, url)
 
 
-async def told(tx: Connection, notice: Notice) -> list[Revision] | None:
-    """The versions that a policy mail tells of, oldest first; None until consent has been asked about each.
-
-    An earlier one about which consent never answered is told of by its dates alone.
-    """
+async def told(tx: Connection, notice: Notice) -> list[Revision]:
+    """The versions that a policy mail tells of, oldest first: its own, and those of the notices it stands for."""
     rows = await tx.fetch(
         "SELECT version, revised_on, published_at, effective_at, summary, url FROM revisions"
         " WHERE version = $1 OR version IN"
@@ -83,8 +68,6 @@ async def told(tx: Connection, notice: Notice) -> list[Revision] | None:
         notice.policy_version,
         notice.account,
     )
-    if any(row["summary"] is None for row in rows) or not rows[-1]["summary"]:
-        return None
     return [Revision(**row) for row in rows]
 
 
