@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from uuid_utils.compat import uuid7
 import dsr as package
 from chassis.app import OperatorAct
 from chassis.database import transaction
+from dsr.queries import requests
 
 SOURCE = Path(package.__file__).parent
 ANN = "ann.unmistakable@example.com"
@@ -33,7 +35,7 @@ def test_sealed_values_are_opened_in_one_place_only() -> None:
         for file in SOURCE.rglob("*.py")
         if calls(ast.parse(file.read_text("utf-8")), "sealing", "open")
     }
-    assert opening == {"personal.py"}
+    assert opening == {"queries/personal.py"}
 
 
 def test_sql_stands_in_queries_only() -> None:
@@ -45,7 +47,7 @@ def test_sql_stands_in_queries_only() -> None:
 
 
 def test_every_read_of_an_address_takes_an_access() -> None:
-    tree = ast.parse((SOURCE / "personal.py").read_text("utf-8"))
+    tree = ast.parse((SOURCE / "queries/personal.py").read_text("utf-8"))
     readers = [
         node
         for node in ast.walk(tree)
@@ -54,6 +56,19 @@ def test_every_read_of_an_address_takes_an_access() -> None:
     assert {node.name for node in readers} == {"account_address", "typed_address", "final_address", "answers"}
     for node in readers:
         assert "access" in {argument.arg for argument in node.args.args}
+
+
+def test_no_other_query_gives_out_an_address_sealed_or_not() -> None:
+    sealed = r"\b(email|typed_address|final_address)\b"
+    gives_out = re.compile(rf"\b(SELECT|RETURNING)\s+(\*|(?:(?!\bFROM\b).)*{sealed})", re.S)
+    giving = {
+        file.name
+        for file in (SOURCE / "queries").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and gives_out.search(node.value)
+    }
+    assert giving == {"personal.py"}
+    assert not {"typed_address", "final_address"} & {each.strip() for each in requests._COLUMNS.split(",")}
 
 
 async def test_each_step_of_a_request_that_reads_an_address_records_who_read_it(dsr: Any) -> None:

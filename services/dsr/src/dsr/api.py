@@ -22,8 +22,8 @@ from dsr import case, messages
 from dsr.domain import addresses
 from dsr.domain import requests as decide
 from dsr.messages import Message
-from dsr.personal import Access
 from dsr.queries import links, requests, tasks
+from dsr.queries.personal import Access
 from dsr.queries.tasks import OpenTask
 from dsr.settings import Desk
 from privacy_contracts.fields import Category, Code

@@ -6,8 +6,8 @@ from chassis.app import App, OperatorAct, Runtime
 from chassis.database import Connection
 from chassis.outbox import emit
 from dsr import alarms, api, handlers
+from dsr.domain.deletion import SYSTEM
 from dsr.pages import routes
-from dsr.personal import SYSTEM
 from dsr.queries import requests
 from dsr.settings import Settings, desk
 from privacy_contracts.accesses import OperatorActed

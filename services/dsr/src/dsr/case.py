@@ -14,8 +14,8 @@ from chassis.outbox import emit_all
 from dsr.domain import addresses, deletion
 from dsr.domain import requests as decide
 from dsr.domain.requests import Decided, Refused, Request
-from dsr.personal import TYPED, owner_of_request
 from dsr.queries import requests
+from dsr.queries.personal import TYPED, owner_of_request
 from dsr.settings import Desk
 from privacy_contracts.topology import systems
 
@@ -59,9 +59,7 @@ async def verify(tx: Connection, request: Request, now: datetime) -> Refused | N
     decided = decide.verify(request, now)
     if isinstance(decided, Refused):
         return decided
-    listed = systems()
-    frozen = {"stages": list(listed.stages), "systems": [deletion.frozen(task) for task in deletion.freeze(listed)]}
-    await requests.freeze_systems(tx, request.id, frozen)
+    await requests.freeze_systems(tx, request.id, deletion.freeze(systems()))
     await _store(tx, decided, now)
     return None
 

@@ -5,8 +5,11 @@ from chassis.consumer import Handlers, Received
 from chassis.database import Connection
 from dsr import case, orchestration
 from dsr.domain import addresses
-from dsr.personal import EMAIL, SYSTEM, owner_of_account
+from dsr.domain import requests as decide
+from dsr.domain.accounts import supersedes
+from dsr.domain.deletion import SYSTEM
 from dsr.queries import accounts, requests, tasks
+from dsr.queries.personal import EMAIL, owner_of_account
 from dsr.settings import Desk
 from privacy_contracts.accounts import AccountDeleted, AccountStated
 from privacy_contracts.notices import NoticeFailed, NoticeSent
@@ -48,18 +51,19 @@ def build(desk: Desk, clock: Clock) -> Handlers:
         notice = received.event
         if notice.request is None or await requests.lock(tx, notice.request) is None:
             return
-        if notice.template == "completion":
-            await case.forget_final_address(tx, desk, notice.request)
-        else:
-            await case.forget_typed_address(tx, desk, notice.request)
+        match decide.spent(notice.template):
+            case "final":
+                await case.forget_final_address(tx, desk, notice.request)
+            case "typed":
+                await case.forget_typed_address(tx, desk, notice.request)
 
     return handlers
 
 
 async def project(tx: Connection, desk: Desk, stated: AccountStated) -> None:
-    """Hold the newest state of an account, unless it was deleted: no later state brings it back."""
+    """Hold what an account states, if it supersedes what is held."""
     await accounts.lock(tx, stated.id)
-    if await accounts.is_deleted(tx, stated.id) or await accounts.version(tx, stated.id) >= stated.version:
+    if not supersedes(await accounts.held(tx, stated.id), stated.version):
         return
     email = stated.email.get_secret_value()
     await accounts.put(

@@ -17,8 +17,8 @@ from dsr.domain import requests as decide
 from dsr.domain import verification
 from dsr.domain.requests import Request
 from dsr.links import forget_later
-from dsr.personal import Access, account_address, answers, final_address, typed_address
 from dsr.queries import accounts, links, requests
+from dsr.queries.personal import Access, account_address, answers, final_address, typed_address
 from dsr.settings import Desk
 
 Template = Literal["verification", "unknown_address", "completion"]
@@ -65,7 +65,7 @@ async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, no
 async def last(tx: Connection, desk: Desk, request_id: UUID, access: Access, now: datetime) -> Message | None:
     """The mail that says what was deleted and what is kept (11 CCR 7022(e), (f))."""
     request = await requests.lock(tx, request_id)
-    if request is None or request.status != "closed":
+    if request is None or not decide.has_ending(request):
         return None
     to = await final_address(tx, desk.sealing, request, access, now)
     if to is None:
@@ -88,14 +88,13 @@ async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) ->
         return None
     fingerprint, mailbox = held
     account = await accounts.by_fingerprint(tx, fingerprint)
-    # Counted apart, so that made-up tags neither flood a mailbox nor use up the links of the account that lives there.
-    counted = fingerprint if account else mailbox
+    counted = verification.counted(account, fingerprint, mailbox)
     written = await links.requests_written_about(tx, counted, now)
-    if not await links.was_written_about(tx, counted, request.id):
-        if not verification.may_write(written):
-            return None
-        await links.count_message(tx, counted, request.id, now)
-        await forget_later(tx, now)
+    repeated = await links.was_written_about(tx, counted, request.id)
+    if not verification.may_write(written, repeated=repeated):
+        return None
+    await links.count_message(tx, counted, request.id, now)
+    await forget_later(tx, now)
     if account is None:
         return request
     bound = decide.bind(request, account)

@@ -1,7 +1,10 @@
 """Given a deletion on its way, when a reply or a time comes, then these events and alarms."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,22 +14,23 @@ from dsr.domain.deletion import (
     Alarm,
     Deletion,
     Step,
+    Task,
     answer,
     ask_again,
-    asks,
     begin,
     escalate,
     freeze,
-    frozen,
     own_answer,
     remind,
-    thawed,
+    thaw,
 )
+from dsr.domain.requests import Request, Status
 from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
 from privacy_contracts.requests import DeletionRequested, RequestClosed, SystemEscalated
 from privacy_contracts.topology import System, Systems
 
 REQUEST = UUID("01930000-0000-7000-8000-000000000001")
+LOS_ANGELES = ZoneInfo("America/Los_Angeles")
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SYSTEMS = Systems(
@@ -44,8 +48,10 @@ SYSTEMS = Systems(
 ITEM = RetainedItem(category="invoices", legal_basis="us.irc.6001", until=date(2034, 4, 15))
 
 
-def waiting() -> Deletion:
-    return Deletion(REQUEST, "a1", SYSTEMS.stages, freeze(SYSTEMS))
+def confirmed(status: Status = "confirmed", systems: Systems = SYSTEMS) -> Deletion:
+    due = datetime(2027, 1, 4, 7, 59, 59, tzinfo=UTC)
+    request = Request(REQUEST, "delete", "website", status, received_at=NOW, due_at=due, account="a1")
+    return Deletion(request, *thaw(freeze(systems)))
 
 
 def reply(system: str, kind: str = "done", account: str = "a1") -> Reply:
@@ -62,10 +68,19 @@ def reply(system: str, kind: str = "done", account: str = "a1") -> Reply:
     return ReplyDone.model_validate(common)
 
 
+def changed(step: Step) -> Deletion:
+    assert step.deletion is not None
+    return step.deletion
+
+
+def answered(deletion: Deletion | None, system: str, kind: str = "done") -> Step:
+    return answer(deletion, system, reply(system, kind), HOUR, NOW)
+
+
 def after(*replies: tuple[str, str]) -> Deletion:
-    deletion = begin(waiting(), NOW).deletion
+    deletion = changed(begin(confirmed(), NOW))
     for system, kind in replies:
-        deletion = answer(deletion, reply(system, kind), HOUR, NOW).deletion
+        deletion = changed(answered(deletion, system, kind))
     return deletion
 
 
@@ -73,12 +88,13 @@ def status(deletion: Deletion, system: str) -> str:
     return next(task.status for task in deletion.tasks if task.system == system)
 
 
-def unchanged(step: Step, deletion: Deletion) -> bool:
-    return step == Step(deletion)
+def asked(step: Step) -> list[str]:
+    return [name for event in step.events if isinstance(event, DeletionRequested) for name in event.systems]
 
 
 def test_the_point_of_no_return_asks_the_first_stage_and_sets_two_alarms_for_each_system() -> None:
-    step = begin(waiting(), NOW)
+    step = begin(confirmed(), NOW)
+    assert (changed(step).request.status, changed(step).request.started_at) == ("deleting", NOW)
     assert step.events == (
         DeletionRequested(
             request=REQUEST,
@@ -98,16 +114,25 @@ def test_the_point_of_no_return_asks_the_first_stage_and_sets_two_alarms_for_eac
     )
 
 
+@pytest.mark.parametrize("status", ["received", "verified", "deleting", "closed", "withdrawn"])
+def test_nothing_is_asked_for_a_request_that_is_not_confirmed(status: Status) -> None:
+    assert begin(confirmed(status), NOW) == Step()
+
+
 def test_the_frozen_list_survives_storing() -> None:
-    assert tuple(thawed(frozen(task)) for task in freeze(SYSTEMS)) == freeze(SYSTEMS)
+    stages, tasks = thaw(json.loads(json.dumps(freeze(SYSTEMS))))
+    assert stages == SYSTEMS.stages
+    assert tasks[0] == Task("orders", "company", "kafka", None, 10, ("contact",))
+    assert [task.system for task in tasks] == list(SYSTEMS.by_name)
+    assert thaw(None) == ((), ())
 
 
 @pytest.mark.promise(67)
 @pytest.mark.parametrize("kind", ["done", "retained", "not_found"])
 def test_a_stage_is_left_when_its_last_system_has_finally_answered(kind: str) -> None:
-    first = answer(after(), reply("orders", kind), HOUR, NOW)
-    assert (first.effect, first.events, status(first.deletion, "orders")) == ("final", (), kind)
-    second = answer(first.deletion, reply("marketing"), HOUR, NOW)
+    first = answered(after(), "orders", kind)
+    assert (first.effect, first.events, status(changed(first), "orders")) == ("final", (), kind)
+    second = answered(first.deletion, "marketing")
     (event,) = second.events
     assert isinstance(event, DeletionRequested)
     assert (event.stage, event.systems, event.attempt) == ("own", ["dsr"], 1)
@@ -116,8 +141,8 @@ def test_a_stage_is_left_when_its_last_system_has_finally_answered(kind: str) ->
 def test_accounts_comes_last_and_closes_the_request() -> None:
     before = after(("orders", "retained"), ("marketing", "done"), ("dsr", "retained"))
     assert status(before, "accounts") == "asked"
-    step = answer(before, reply("accounts"), HOUR, NOW)
-    assert step.deletion.closed
+    step = answered(before, "accounts")
+    assert changed(step).request == replace(before.request, status="closed", outcome="completed", closed_at=NOW)
     assert step.events == (RequestClosed(request=REQUEST, account="a1", outcome="completed", closed_at=NOW),)
     assert step.alarms == (Alarm("destroy_address", NOW + timedelta(days=7)),)
 
@@ -129,31 +154,29 @@ def test_what_is_kept_stays_with_the_task() -> None:
 
 def test_a_stage_without_systems_is_passed_over() -> None:
     only_accounts = Systems(SYSTEMS.stages, {"accounts": SYSTEMS.by_name["accounts"]})
-    step = begin(Deletion(REQUEST, "a1", SYSTEMS.stages, freeze(only_accounts)), NOW)
-    assert asks(step.events, "accounts")
+    assert asked(begin(confirmed(systems=only_accounts), NOW)) == ["accounts"]
 
 
 def test_failed_is_asked_again_after_a_while_with_the_deadline_unmoved() -> None:
-    failed = answer(after(), reply("orders", "failed"), HOUR, NOW)
+    failed = answered(after(), "orders", "failed")
     assert (failed.effect, failed.events) == ("again", ())
     assert failed.alarms == (Alarm("retry", NOW + HOUR, "orders"),)
-    again = ask_again(failed.deletion, "orders", NOW + HOUR)
+    again = ask_again(changed(failed), "orders", NOW + HOUR)
     (event,) = again.events
     assert isinstance(event, DeletionRequested)
     assert (event.systems, event.attempt, event.reminder) == (["orders"], 2, False)
     assert event.due_at == NOW + timedelta(days=10)
-    assert status(again.deletion, "orders") == "asked"
+    assert status(changed(again), "orders") == "asked"
 
 
 def test_a_second_failure_before_the_next_asking_changes_nothing() -> None:
-    failed = after(("orders", "failed"))
-    assert unchanged(answer(failed, reply("orders", "failed"), HOUR, NOW), failed)
+    assert answered(after(("orders", "failed")), "orders", "failed") == Step()
 
 
 def test_a_system_that_failed_may_still_answer_finally_on_its_own() -> None:
-    step = answer(after(("orders", "failed")), reply("orders", "done"), HOUR, NOW)
+    step = answered(after(("orders", "failed")), "orders", "done")
     assert step.effect == "final"
-    assert unchanged(ask_again(step.deletion, "orders", NOW), step.deletion)
+    assert ask_again(changed(step), "orders", NOW) == Step()
 
 
 def test_half_the_deadline_in_silence_is_reminded_of() -> None:
@@ -168,52 +191,80 @@ def test_all_of_the_deadline_in_silence_is_escalated_once() -> None:
     assert step.events == (
         SystemEscalated(request=REQUEST, account="a1", system="orders", stage="company", due_at=due, escalated_at=late),
     )
-    assert unchanged(escalate(step.deletion, "orders", late), step.deletion)
+    assert escalate(changed(step), "orders", late) == Step()
 
 
 def test_a_system_that_keeps_failing_is_escalated_but_not_reminded() -> None:
     failed = after(("orders", "failed"))
-    assert unchanged(remind(failed, "orders", NOW), failed)
+    assert remind(failed, "orders", NOW) == Step()
     assert escalate(failed, "orders", NOW).events
 
 
 def test_who_has_answered_is_left_in_peace() -> None:
-    answered = after(("orders", "done"))
+    deletion = after(("orders", "done"))
     for look in (remind, escalate, ask_again):
-        assert unchanged(look(answered, "orders", NOW), answered)
-        assert unchanged(look(answered, "nobody", NOW), answered)
+        assert look(deletion, "orders", NOW) == Step()
+        assert look(deletion, "nobody", NOW) == Step()
 
 
 @pytest.mark.parametrize(
-    "stray",
-    [reply("accounts"), reply("warehouse"), reply("orders", account="a2")],
-    ids=["not yet", "never", "of another"],
+    ("by", "stray"),
+    [
+        ("accounts", reply("accounts")),
+        ("warehouse", reply("warehouse")),
+        ("orders", reply("orders", account="a2")),
+        ("orders", reply("marketing")),
+    ],
+    ids=["not yet", "never", "about another account", "in the name of another system"],
 )
-def test_a_reply_that_was_not_asked_for_changes_nothing(stray: Reply) -> None:
-    deletion = after()
-    assert unchanged(answer(deletion, stray, HOUR, NOW), deletion)
+def test_a_reply_that_was_not_asked_for_changes_nothing(by: str, stray: Reply) -> None:
+    assert answer(after(), by, stray, HOUR, NOW) == Step(effect="none")
+
+
+def test_a_reply_about_a_request_that_nobody_knows_changes_nothing() -> None:
+    assert answered(None, "orders") == Step(effect="none")
+
+
+@pytest.mark.parametrize("status", ["received", "verified", "confirmed", "withdrawn"])
+@pytest.mark.parametrize("kind", ["done", "failed"])
+def test_a_reply_before_the_point_of_no_return_changes_nothing(status: Status, kind: str) -> None:
+    deletion = replace(after(), request=confirmed(status).request)
+    assert answered(deletion, "orders", kind) == Step()
 
 
 def test_the_first_final_answer_stands() -> None:
     deletion = after(("orders", "retained"))
-    assert unchanged(answer(deletion, reply("orders", "done"), HOUR, NOW), deletion)
-    assert unchanged(answer(deletion, reply("orders", "failed"), HOUR, NOW), deletion)
+    assert answered(deletion, "orders", "done") == Step()
+    assert answered(deletion, "orders", "failed") == Step()
 
 
 @pytest.mark.parametrize("kind", ["done", "failed", "retained", "not_found"])
 def test_after_the_closing_nothing_changes_any_more(kind: str) -> None:
     closed = after(("orders", "done"), ("marketing", "done"), ("dsr", "done"), ("accounts", "done"))
-    assert closed.closed
+    assert closed.request.status == "closed"
     for system in ("orders", "accounts"):
-        assert unchanged(answer(closed, reply(system, kind), HOUR, NOW), closed)
-        assert unchanged(remind(closed, system, NOW), closed)
+        assert answered(closed, system, kind) == Step()
+        assert remind(closed, system, NOW) == Step()
 
 
 def test_this_services_own_answer_is_a_reply_like_any_other() -> None:
-    asked = after(("orders", "done"), ("marketing", "done"))
-    own = own_answer(asked, "dsr", date(2029, 1, 3), NOW)
-    assert own.items == [RetainedItem(category="requests", legal_basis="us.ca.11ccr7101", until=date(2029, 1, 3))]
-    assert answer(asked, own, HOUR, NOW).effect == "final"
+    step = answered(after(("orders", "done")), "marketing")
+    assert asked(step) == ["dsr"]
+    own = own_answer(step, LOS_ANGELES, NOW)
+    assert own == ReplyRetained(
+        request=REQUEST,
+        account="a1",
+        system="dsr",
+        answered_by="service/dsr",
+        answered_at=NOW,
+        items=[RetainedItem(category="requests", legal_basis="us.ca.11ccr7101", until=date(2029, 1, 3))],
+    )
+    assert answer(changed(step), "dsr", own, HOUR, NOW).effect == "final"
+
+
+def test_this_service_answers_only_when_it_is_asked() -> None:
+    for step in (Step(), begin(confirmed(), NOW), answered(after(), "orders")):
+        assert own_answer(step, LOS_ANGELES, NOW) is None
 
 
 REPLIES = st.tuples(
@@ -226,13 +277,14 @@ REPLIES = st.tuples(
 def test_whatever_comes_in_whatever_order_each_is_asked_in_its_stage_and_the_end_comes_once(
     replies: list[tuple[str, str]],
 ) -> None:
-    steps = [begin(waiting(), NOW)]
+    step = begin(confirmed(), NOW)
+    last, events = changed(step), [*step.events]
     for system, kind in replies:
-        steps.append(answer(steps[-1].deletion, reply(system, kind), HOUR, NOW))
-    events = [event for step in steps for event in step.events]
+        step = answered(last, system, kind)
+        last = step.deletion or last
+        events += step.events
     stages = [event.stage for event in events if isinstance(event, DeletionRequested)]
     assert stages == list(SYSTEMS.stages[: len(stages)])
     closings = [event for event in events if isinstance(event, RequestClosed)]
-    last = steps[-1].deletion
     final = all(task.status in ("done", "retained", "not_found") for task in last.tasks)
-    assert len(closings) == int(last.closed) == int(final)
+    assert len(closings) == int(last.request.status == "closed") == int(final)

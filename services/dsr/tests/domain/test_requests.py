@@ -10,12 +10,15 @@ from dsr.domain.requests import (
     Refused,
     Request,
     bind,
+    complete,
     confirm,
     expire,
     expires_at,
+    has_ending,
     has_reader,
     is_revealed,
     receive,
+    spent,
     start,
     verify,
     withdraw,
@@ -125,6 +128,17 @@ def test_deleting_starts_from_a_confirmed_request_only(status: str) -> None:
     assert accepted(start(given("confirmed"), LATER))[0].started_at == LATER
 
 
+def test_a_request_is_completed_when_every_system_has_answered() -> None:
+    request, events = accepted(complete(given("deleting"), LATER))
+    assert (request.status, request.outcome, request.closed_at) == ("closed", "completed", LATER)
+    assert events == (RequestClosed(request=ID, account="a1", outcome="completed", closed_at=LATER),)
+
+
+@pytest.mark.parametrize("status", ["received", "verified", "confirmed", "closed", "withdrawn"])
+def test_only_what_is_being_deleted_is_completed(status: str) -> None:
+    assert complete(given(status), LATER) == Refused("wrong_state")
+
+
 @pytest.mark.parametrize("status", ["verified", "confirmed", "deleting", "closed", "withdrawn"])
 def test_a_button_pressed_twice_does_nothing_the_second_time(status: str) -> None:
     assert verify(given(status), LATER) == Refused("wrong_state")
@@ -137,6 +151,7 @@ def test_nobody_acts_on_a_request_that_is_nobodys() -> None:
         verify(RECEIVED.request, LATER),
         confirm(RECEIVED.request, DAYS3, LATER),
         withdraw(RECEIVED.request, LATER),
+        start(RECEIVED.request, LATER),
     ):
         assert decided == Refused("not_bound")
 
@@ -144,6 +159,19 @@ def test_nobody_acts_on_a_request_that_is_nobodys() -> None:
 def test_a_mail_with_a_link_has_a_reader_until_deleting_starts() -> None:
     statuses = ("received", "verified", "confirmed", "deleting", "closed", "withdrawn")
     assert [has_reader(given(status)) for status in statuses] == [True, True, True, False, False, False]
+
+
+def test_the_last_mail_is_about_what_was_deleted() -> None:
+    assert has_ending(given("closed", outcome="completed"))
+    assert not has_ending(given("closed", outcome="not_verified"))
+    assert not any(has_ending(given(status)) for status in ("received", "verified", "confirmed", "deleting"))
+
+
+@pytest.mark.parametrize(
+    ("template", "address"), [("verification", "typed"), ("unknown_address", "typed"), ("completion", "final")]
+)
+def test_an_address_has_no_use_after_the_mail_that_it_was_held_for(template: str, address: str) -> None:
+    assert spent(template) == address
 
 
 def test_nothing_is_revealed_before_verification() -> None:

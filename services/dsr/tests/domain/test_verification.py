@@ -1,6 +1,6 @@
 import pytest
 
-from dsr.domain.verification import hashed, is_finding, may_write, network, opens
+from dsr.domain.verification import counted, hashed, is_finding, may_write, network, opens
 
 
 def test_every_secret_of_a_request_opens_it_and_no_other_does() -> None:
@@ -32,4 +32,13 @@ def test_more_than_twenty_wrong_secrets_an_hour_are_a_finding() -> None:
 
 
 def test_an_address_gets_three_mails_an_hour() -> None:
-    assert [may_write(sent) for sent in range(5)] == [True, True, True, False, False]
+    assert [may_write(sent, repeated=False) for sent in range(5)] == [True, True, True, False, False]
+
+
+def test_a_repeat_of_a_mail_is_no_further_one() -> None:
+    assert may_write(3, repeated=True)
+
+
+def test_an_account_counts_by_its_address_and_any_other_by_its_mailbox() -> None:
+    assert counted("a1", b"address", b"mailbox") == b"address"
+    assert counted(None, b"address", b"mailbox") == b"mailbox"

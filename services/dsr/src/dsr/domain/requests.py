@@ -78,6 +78,16 @@ def has_reader(request: Request) -> bool:
     return request.status in ("received", "verified", "confirmed")
 
 
+def has_ending(request: Request) -> bool:
+    """Whether there is a last mail to write: it tells what every system did."""
+    return request.status == "closed" and request.outcome == "completed"
+
+
+def spent(template: str) -> Literal["typed", "final"]:
+    """Which address of a request has no use any more once a mail about it was sent, or failed for good."""
+    return "final" if template == "completion" else "typed"
+
+
 def verify(request: Request, now: datetime) -> Decided | Refused:
     """The link came back from the known address: control of it is proven (11 CCR 7062)."""
     if request.account is None:
@@ -109,6 +119,8 @@ def confirm(request: Request, cooling_off: timedelta, now: datetime) -> Decided 
 
 def start(request: Request, now: datetime) -> Decided | Refused:
     """The point of no return: from here on systems delete."""
+    if request.account is None:
+        return Refused("not_bound")
     if request.status != "confirmed":
         return Refused("wrong_state")
     return Decided(replace(request, status="deleting", started_at=now))
@@ -132,11 +144,14 @@ def expire(request: Request, now: datetime) -> Decided | Refused:
     """Nobody answered in time: the request is denied as not verified (11 CCR 7021(b)), or as not confirmed."""
     if request.status not in ("received", "verified"):
         return Refused("wrong_state")
-    outcome = "not_verified" if request.status == "received" else "not_confirmed"
-    return Decided(
-        replace(request, status="closed", closed_at=now, outcome=outcome),
-        (RequestClosed(request=request.id, account=request.account, outcome=outcome, closed_at=now),),
-    )
+    return _closed(request, "not_verified" if request.status == "received" else "not_confirmed", now)
+
+
+def complete(request: Request, now: datetime) -> Decided | Refused:
+    """Every system has finally answered."""
+    if request.status != "deleting":
+        return Refused("wrong_state")
+    return _closed(request, "completed", now)
 
 
 def expires_at(request: Request, within: timedelta) -> datetime:
@@ -147,3 +162,10 @@ def expires_at(request: Request, within: timedelta) -> datetime:
 def is_revealed(request: Request) -> bool:
     """Whether a status may say more than that something was received."""
     return request.verified_at is not None
+
+
+def _closed(request: Request, outcome: str, now: datetime) -> Decided:
+    return Decided(
+        replace(request, status="closed", closed_at=now, outcome=outcome),
+        (RequestClosed(request=request.id, account=request.account, outcome=outcome, closed_at=now),),
+    )

@@ -46,6 +46,14 @@ def is_finding(wrong_in_an_hour: int) -> bool:
     return wrong_in_an_hour > WRONG_SECRETS_PER_HOUR
 
 
-def may_write(requests_in_an_hour: int) -> bool:
-    """Whether an address may get one more mail, when `requests_in_an_hour` have led to one already."""
-    return requests_in_an_hour < MESSAGES_PER_HOUR
+def counted(account: str | None, address: bytes, mailbox: bytes) -> bytes:
+    """By which keyed hash a mail counts: by the address where it is an account's, else by the mailbox.
+
+    Apart, so that made-up tags neither flood a mailbox nor use up the links of the account that lives there.
+    """
+    return address if account else mailbox
+
+
+def may_write(requests_in_an_hour: int, *, repeated: bool) -> bool:
+    """Whether a mail may go, when so many requests have led to one already; one of them repeated is no further mail."""
+    return repeated or requests_in_an_hour < MESSAGES_PER_HOUR

@@ -19,7 +19,7 @@ from dsr.domain.deletion import Task
 from dsr.domain.requests import Refused
 from dsr.links import opened
 from dsr.pages import brand, view
-from dsr.personal import Access, answers, disclosed_on_page
+from dsr.queries.personal import Access, answers, disclosed_on_page
 from dsr.settings import Desk
 
 HEADERS = {

@@ -1,4 +1,4 @@
 """All SQL of the service, one function per statement. The connection comes first; nothing here commits.
 
-What is sealed stays sealed here: `dsr.personal` alone opens it, and leaves a record when it does.
+`personal` alone selects what is sealed; each of its queries takes an `Access` and leaves its record.
 """

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from chassis.database import Connection
+from dsr.domain.accounts import Held
 
 
 async def lock(tx: Connection, account: str) -> None:
@@ -10,25 +11,22 @@ async def lock(tx: Connection, account: str) -> None:
     await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('account/' || $1, 0))", account)
 
 
-async def is_deleted(tx: Connection, account: str) -> bool:
-    """Whether the account has a tombstone."""
-    return bool(await tx.fetchval("SELECT EXISTS (SELECT FROM dsr.deleted_accounts WHERE id = $1)", account))
-
-
-async def version(tx: Connection, account: str) -> int:
-    """The version held, 0 when there is none."""
-    return int(await tx.fetchval("SELECT version FROM dsr.accounts WHERE id = $1", account) or 0)
+async def held(tx: Connection, account: str) -> Held:
+    """What is known of an account; lock it first."""
+    return Held(
+        version=int(await tx.fetchval("SELECT version FROM dsr.accounts WHERE id = $1", account) or 0),
+        deleted=bool(await tx.fetchval("SELECT EXISTS (SELECT FROM dsr.deleted_accounts WHERE id = $1)", account)),
+    )
 
 
 async def put(
     tx: Connection, account: str, version: int, email: bytes, fingerprint: bytes, registered_at: datetime
 ) -> None:
-    """Store an account's state; `email` is sealed."""
+    """Store an account's state in place of what is held; `email` is sealed."""
     await tx.execute(
         "INSERT INTO dsr.accounts (id, version, email, fingerprint, registered_at) VALUES ($1, $2, $3, $4, $5)"
         " ON CONFLICT (id) DO UPDATE SET version = excluded.version, email = excluded.email,"
-        " fingerprint = excluded.fingerprint, registered_at = excluded.registered_at"
-        " WHERE accounts.version < excluded.version",
+        " fingerprint = excluded.fingerprint, registered_at = excluded.registered_at",
         account,
         version,
         email,
@@ -51,9 +49,3 @@ async def by_fingerprint(tx: Connection, fingerprint: bytes) -> str | None:
         "SELECT id FROM dsr.accounts WHERE fingerprint = $1 ORDER BY registered_at, id LIMIT 1", fingerprint
     )
     return found
-
-
-async def sealed_email(tx: Connection, account: str) -> bytes | None:
-    """The sealed primary address, None when the account is unknown."""
-    sealed: bytes | None = await tx.fetchval("SELECT email FROM dsr.accounts WHERE id = $1", account)
-    return sealed

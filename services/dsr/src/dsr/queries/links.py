@@ -55,7 +55,7 @@ async def was_written_about(tx: Connection, fingerprint: bytes, request_id: UUID
 
 
 async def count_message(tx: Connection, fingerprint: bytes, request_id: UUID, now: datetime) -> None:
-    """This request leads to a mail."""
+    """This request leads to a mail; nothing when it is counted already."""
     await tx.execute(
         "INSERT INTO dsr.messages (fingerprint, request_id, written_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         fingerprint,

@@ -1,4 +1,4 @@
-"""The request rows: insert, lock, store a decision, and the sealed addresses that stand on them for a while."""
+"""The request rows: insert, lock, store a decision, put sealed addresses on them for a while and destroy them."""
 
 from datetime import datetime
 from typing import Any
@@ -73,12 +73,6 @@ async def fingerprints(tx: Connection, request_id: UUID) -> tuple[bytes, bytes] 
     return (row["fingerprint"], row["mailbox"]) if row else None
 
 
-async def sealed_typed_address(tx: Connection, request_id: UUID) -> bytes | None:
-    """The sealed address as it was typed, while it is held."""
-    sealed: bytes | None = await tx.fetchval("SELECT typed_address FROM dsr.requests WHERE id = $1", request_id)
-    return sealed
-
-
 async def clear_typed_address(tx: Connection, request_id: UUID) -> bool:
     """Forget the typed address and its hashes. Returns whether there was one."""
     return bool(
@@ -93,12 +87,6 @@ async def clear_typed_address(tx: Connection, request_id: UUID) -> bool:
 async def set_final_address(tx: Connection, request_id: UUID, sealed: bytes) -> None:
     """Hold, sealed, where the last mail goes."""
     await tx.execute("UPDATE dsr.requests SET final_address = $2 WHERE id = $1", request_id, sealed)
-
-
-async def sealed_final_address(tx: Connection, request_id: UUID) -> bytes | None:
-    """The sealed address of the last mail, while it is held."""
-    sealed: bytes | None = await tx.fetchval("SELECT final_address FROM dsr.requests WHERE id = $1", request_id)
-    return sealed
 
 
 async def clear_final_address(tx: Connection, request_id: UUID) -> bool:
@@ -116,9 +104,9 @@ async def freeze_systems(tx: Connection, request_id: UUID, systems: dict[str, An
     await tx.execute("UPDATE dsr.requests SET systems = $2 WHERE id = $1", request_id, systems)
 
 
-async def frozen_systems(tx: Connection, request_id: UUID) -> dict[str, Any]:
-    """The list of systems as it was at verification."""
-    systems: dict[str, Any] = await tx.fetchval("SELECT systems FROM dsr.requests WHERE id = $1", request_id)
+async def frozen_systems(tx: Connection, request_id: UUID) -> dict[str, Any] | None:
+    """The list of systems as it was at verification, None before."""
+    systems: dict[str, Any] | None = await tx.fetchval("SELECT systems FROM dsr.requests WHERE id = $1", request_id)
     return systems
 
 

@@ -1,4 +1,7 @@
-"""The only place where personal data is read. Each read takes an `Access` and leaves its record in the transaction."""
+"""All reads of personal data. Each takes an `Access` and leaves its record in the transaction.
+
+What a page shows is recorded here too.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +12,12 @@ from uuid_utils.compat import uuid7
 from chassis.database import Connection
 from chassis.outbox import emit
 from chassis.sealing import KeyErased, Sealing
-from dsr.domain.deletion import Task
+from dsr.domain.deletion import SYSTEM, Task
 from dsr.domain.requests import Request
-from dsr.queries import accounts, requests, tasks
+from dsr.queries import tasks
 from privacy_contracts.accesses import PersonalDataAccessed
 from privacy_contracts.disclosures import PersonalDataDisclosed
 
-SYSTEM = "dsr"
 EMAIL = "accounts.email"
 TYPED = "requests.typed_address"
 FINAL = "requests.final_address"
@@ -51,26 +53,26 @@ def owner_of_request(request_id: UUID) -> str:
 
 async def account_address(tx: Connection, sealing: Sealing, account: str, access: Access, now: datetime) -> str | None:
     """The account's known primary address, None when the account is not known (any more)."""
-    sealed = await accounts.sealed_email(tx, account)
-    return await _read(tx, sealing, Sealed(owner_of_account(account), sealed, EMAIL), f"account/{account}", access, now)
+    sealed = await tx.fetchval("SELECT email FROM dsr.accounts WHERE id = $1", account)
+    return await _open(tx, sealing, Sealed(owner_of_account(account), sealed, EMAIL), f"account/{account}", access, now)
 
 
 async def typed_address(
     tx: Connection, sealing: Sealing, request_id: UUID, access: Access, now: datetime
 ) -> str | None:
     """The address as somebody typed it, None once it is destroyed."""
-    sealed = await requests.sealed_typed_address(tx, request_id)
+    sealed = await tx.fetchval("SELECT typed_address FROM dsr.requests WHERE id = $1", request_id)
     owner = owner_of_request(request_id)
-    return await _read(tx, sealing, Sealed(owner, sealed, TYPED), f"request/{request_id}", access, now)
+    return await _open(tx, sealing, Sealed(owner, sealed, TYPED), f"request/{request_id}", access, now)
 
 
 async def final_address(
     tx: Connection, sealing: Sealing, request: Request, access: Access, now: datetime
 ) -> str | None:
     """Where the last mail goes, None once it is destroyed."""
-    sealed = await requests.sealed_final_address(tx, request.id)
+    sealed = await tx.fetchval("SELECT final_address FROM dsr.requests WHERE id = $1", request.id)
     owner = owner_of_request(request.id)
-    return await _read(tx, sealing, Sealed(owner, sealed, FINAL), f"account/{request.account}", access, now)
+    return await _open(tx, sealing, Sealed(owner, sealed, FINAL), f"account/{request.account}", access, now)
 
 
 async def answers(tx: Connection, request: Request, access: Access, now: datetime) -> tuple[Task, ...]:
@@ -100,7 +102,7 @@ async def disclosed_on_page(tx: Connection, request: Request, now: datetime) -> 
     )
 
 
-async def _read(
+async def _open(
     tx: Connection, sealing: Sealing, sealed: Sealed, subject: str, access: Access, now: datetime
 ) -> str | None:
     if sealed.value is None:
