@@ -72,6 +72,26 @@ async def test_receipt_is_announced_without_saying_whose_it_is(dsr: Any) -> None
     }
 
 
+async def test_a_request_that_an_agent_took_in_is_recorded_with_its_own_channel(dsr: Any) -> None:
+    agent = dsr.headers("agent-01", "agent")
+    body = {"type": "delete", "email": ANN, "channel": "post"}
+    assert (await dsr.http.post("/v1/requests", json=body, headers=agent)).status_code == 202
+    (received,) = await dsr.events("request.received")
+    assert received["channel"] == "post"
+
+
+@pytest.mark.parametrize(
+    ("scope", "named"),
+    [("website", {"channel": "post"}), ("website", {"channel": "website"}), ("agent", {}), ("agent", {"channel": "x"})],
+)
+async def test_no_caller_names_a_channel_that_is_not_its_own(dsr: Any, scope: str, named: dict[str, str]) -> None:
+    body = {"type": "delete", "email": ANN} | named
+    answer = await dsr.http.post("/v1/requests", json=body, headers=dsr.headers("someone", scope))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await dsr.everything() == []
+
+
 async def test_the_typed_address_is_nowhere_in_clear(dsr: Any) -> None:
     await dsr.customer("a1", ANN)
     await dsr.ask(ANN)

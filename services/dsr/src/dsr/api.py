@@ -21,6 +21,7 @@ from chassis.problems import Problem
 from dsr import case, messages
 from dsr.domain import addresses
 from dsr.domain import requests as decide
+from dsr.domain.requests import Refused
 from dsr.messages import Message
 from dsr.queries import links, requests, tasks
 from dsr.queries.personal import Access
@@ -55,9 +56,10 @@ class _Body(BaseModel):
 
 
 class NewRequest(_Body):
-    """A request as the website hands it on."""
+    """A request as the website hands it on, or as an agent took it in: `channel` is the agent's word alone."""
 
     type: Literal["delete"]
+    channel: Literal["email", "post"] | None = None
     email: Annotated[str, StringConstraints(max_length=320), AfterValidator(_address)]
 
 
@@ -175,10 +177,13 @@ def _requests(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
         body: NewRequest, once: Once, caller: Annotated[Principal, Depends(auth.require("website", "agent"))]
     ) -> Response:
         """Take a request in. Whether the address is known plays no part before the answer."""
+        channel = decide.channel(caller.scopes, body.channel)
+        if isinstance(channel, Refused):
+            raise Problem(422, "channel", "An agent names the way by which the request came, the website none")
         async with transaction(pool) as tx:
 
             async def work() -> Received:
-                return Received(id=await case.receive(tx, desk, body.type, "website", body.email, clock.now()))
+                return Received(id=await case.receive(tx, desk, body.type, channel, body.email, clock.now()))
 
             return await once.answer(tx, caller, 202, work)
 

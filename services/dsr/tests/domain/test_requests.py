@@ -10,6 +10,7 @@ from dsr.domain.requests import (
     Refused,
     Request,
     bind,
+    channel,
     complete,
     confirm,
     expire,
@@ -60,6 +61,25 @@ def test_receipt_starts_the_clock_and_names_nobody() -> None:
         ),
     )
     assert RECEIVED.events[0].subject == f"request/{ID}"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "named", "expected"),
+    [
+        ({"website"}, None, "website"),
+        ({"website"}, "post", Refused("channel")),
+        ({"agent"}, "post", "post"),
+        ({"agent"}, "email", "email"),
+        ({"agent"}, None, Refused("channel")),
+        ({"agent", "website"}, None, "website"),
+        ({"agent", "website"}, "post", "post"),
+        (set(), None, Refused("channel")),
+    ],
+)
+def test_who_hands_a_request_in_says_by_which_way_it_came(
+    scopes: set[str], named: str | None, expected: str | Refused
+) -> None:
+    assert channel(scopes, named) == expected
 
 
 def test_a_request_is_bound_once() -> None:

@@ -5,6 +5,7 @@ received -> verified -> confirmed -> deleting -> closed
     +----------+------------+--> withdrawn; the first two also close when the person says nothing
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -22,7 +23,7 @@ from privacy_contracts.requests import (
 )
 
 Status = Literal["received", "verified", "confirmed", "deleting", "closed", "withdrawn"]
-RefusalCode = Literal["not_bound", "wrong_state", "too_late"]
+RefusalCode = Literal["not_bound", "wrong_state", "too_late", "channel"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ class Refused:
     """The step is not allowed; nothing changes."""
 
     code: RefusalCode
+
+
+def channel(scopes: Set[str], named: str | None) -> str | Refused:
+    """By which way a request came. The website's own come by it; only agents take in others, and say which way."""
+    if named is None:
+        return "website" if "website" in scopes else Refused("channel")
+    return named if "agent" in scopes else Refused("channel")
 
 
 def receive(request_id: UUID, type_: str, channel: str, zone: ZoneInfo, now: datetime) -> Decided:
