@@ -1,12 +1,14 @@
 """What is new in a batch, what is a repeat and what is odd: given what is known, when a batch comes, then."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from audit.domain.entries import Entry, entry_of
-from audit.domain.intake import Known, kept_until, retained, take
+from audit.domain.intake import Known, follow, kept_until, numbered, retained, take
+from audit.domain.sequences import Track
 from privacy_contracts.requests import DeletionRequested
 
 from .records import REQUEST, TOPICS, keyed, raw, record
@@ -56,6 +58,31 @@ def test_a_foreign_source_is_recorded_and_told() -> None:
 
 def test_a_source_that_must_count_and_does_not_is_told() -> None:
     assert [odd.kind for odd in take([entry(sequence=None)], {}, 0, TOPICS).odd] == ["unsequenced"]
+
+
+def test_those_count_that_must_come_from_the_writer_and_have_a_number() -> None:
+    one, two = entry(sequence=1), entry(sequence=2)
+    taken = take([one, entry(sequence=None), entry(sequence=3, source="marketing"), two], {}, 40, TOPICS)
+    counted = numbered(taken, TOPICS)
+    assert {source: [(odd.index, odd.entry) for odd in odds] for source, odds in counted.items()} == {
+        ("requests", "dsr"): [(40, one), (43, two)]
+    }
+
+
+def test_a_topic_that_need_not_count_is_not_followed() -> None:
+    topics = {"requests": replace(TOPICS["requests"], sequenced=False)}
+    assert numbered(take([entry(sequence=1)], {}, 0, topics), topics) == {}
+
+
+def test_numbers_move_their_track_and_one_used_before_is_found() -> None:
+    source = ("requests", "dsr")
+    arrived = numbered(take([entry(sequence=2), entry(sequence=4), entry(sequence=4)], {}, 7, TOPICS), TOPICS)
+    tracks, reused = follow(arrived, {source: Track(high=2)})
+    assert (tracks[source].high, tracks[source].missing) == (4, ((3, 4),))
+    assert [(odd.kind, odd.index, odd.entry.sequence) for odd in reused] == [
+        ("sequence_reused", 7, 2),
+        ("sequence_reused", 9, 4),
+    ]
 
 
 @pytest.mark.promise(88)

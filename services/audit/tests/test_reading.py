@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.domain.reading import BadCursor, Place, Query, access, cursor, place_at
+from audit.domain.reading import Access, BadCursor, Place, Query, accessed, cursor, is_too_wide, place_at
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUERY = Query("entries", subject="account/a1")
@@ -49,7 +49,7 @@ def test_a_cursor_of_no_list_or_another_is_refused(text: str) -> None:
 
 
 def recorded(query: Query, subjects: list[str | None], reader: str = "auditor-01"):  # type: ignore[no-untyped-def]  # short
-    return access(uuid4(), reader, query, subjects, len(subjects), NOW, ["requests"])
+    return accessed(uuid4(), Access(reader, query, NOW), subjects, len(subjects), ["requests"])
 
 
 @pytest.mark.promise(76)
@@ -81,6 +81,27 @@ def test_the_person_is_named_when_it_is_one(subjects: list[str | None], person: 
 @pytest.mark.parametrize("reader", ["auditor-01", "Maria@example.com", "../x", "A" * 200, ""])
 def test_any_reader_can_be_recorded(reader: str) -> None:
     assert "@" not in recorded(QUERY, [], reader).actor
+
+
+def test_findings_are_about_nobody() -> None:
+    assert recorded(Query("findings"), []).categories == []
+    assert recorded(QUERY, []).categories == ["requests"]
+
+
+@pytest.mark.parametrize(
+    ("query", "wide"),
+    [
+        (Query("entries"), True),
+        (Query("entries", type="consent.changed"), True),
+        (Query("entries", since=NOW), True),
+        (Query("entries", until=NOW), True),
+        (Query("entries", since=NOW, until=NOW), False),
+        (Query("entries", request=UUID(int=1)), False),
+        (QUERY, False),
+    ],
+)
+def test_a_search_names_a_request_a_person_or_a_time(query: Query, wide: bool) -> None:
+    assert is_too_wide(query) is wide
 
 
 def test_looking_at_one_entry_is_viewing() -> None:

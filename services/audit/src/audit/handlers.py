@@ -4,7 +4,6 @@ Nothing is decoded before this, and nothing is dead-lettered: a batch that fails
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -39,7 +38,9 @@ def record_handlers(runtime: Runtime[Settings]) -> Handlers:
         size = await queries.log.lock(tx)
         taken = intake.take(prepared, await queries.log.known(tx, prepared), size, handlers.topics)
         await queries.log.append(tx, size, taken.new, now, _lag(records))
-        reused = await _follow(tx, taken, handlers)
+        arrived = intake.numbered(taken, handlers.topics)
+        tracks, reused = intake.follow(arrived, await queries.tracks.lock(tx, sorted(arrived)))
+        await queries.tracks.save(tx, tracks)
         await queries.findings.about_records(tx, [*taken.odd, *reused], now)
         await _answer(tx, taken.new, now)
 
@@ -52,28 +53,6 @@ async def _answer(tx: Connection, new: Sequence[Entry], now: datetime) -> None:
         if answers := intake.retained([entry], now):
             with span("event deletion.requested", dict(entry.headers).get("traceparent")):
                 await outbox.emit_all(tx, answers, now)
-
-
-async def _follow(tx: Connection, taken: intake.Taken, handlers: Handlers) -> list[intake.Odd]:
-    """Note the numbers of the new entries; returns those whose number another event had used."""
-    numbered: dict[tuple[str, str], dict[int, intake.Odd]] = defaultdict(dict)
-    arrived: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, entry in enumerate(taken.new, taken.start):
-        if entry.sequence is not None and entry.source is not None and _counts(entry, handlers):
-            source = (entry.topic, entry.source)
-            numbered[source][entry.sequence] = intake.Odd("sequence_reused", index, entry)
-            arrived[source].append(entry.sequence)
-    tracks = await queries.tracks.lock(tx, sorted(arrived))
-    reused: list[intake.Odd] = []
-    for source, numbers in arrived.items():
-        tracks[source], again = sequences.arrive(tracks[source], numbers)
-        reused += [numbered[source][number] for number in again]
-    await queries.tracks.save(tx, tracks)
-    return reused
-
-
-def _counts(entry: Entry, handlers: Handlers) -> bool:
-    return handlers.topics[entry.topic].sequenced and not entry.foreign_source
 
 
 def _lag(records: Sequence[Record]) -> float:

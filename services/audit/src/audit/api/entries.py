@@ -11,12 +11,11 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from audit import queries
 from audit.api.paging import Cursor, Limit, place
-from audit.api.recording import record
+from audit.api.recording import recorded
 from audit.domain import reading
 from audit.settings import Settings
 from chassis.app import Runtime
 from chassis.auth import Principal
-from chassis.database import transaction
 from chassis.problems import Problem
 from privacy_contracts.fields import Code
 from privacy_contracts.fields import Subject as SubjectId
@@ -65,9 +64,10 @@ def _asked(
     since: Since = None,
     until: Until = None,
 ) -> reading.Query:
-    if request is None and subject is None and (since is None or until is None):
+    query = reading.Query("entries", request=request, subject=subject, type=type, since=since, until=until)
+    if reading.is_too_wide(query):
         raise Problem(400, "too-wide", "Give a request, a subject, or both from and to")
-    return reading.Query("entries", request=request, subject=subject, type=type, since=since, until=until)
+    return query
 
 
 def router(runtime: Runtime[Settings]) -> APIRouter:
@@ -83,12 +83,11 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
         reader: Principal = auditor,
     ) -> EntryPage:
         """Search. At least `request`, `subject`, or both `from` and `to` must be given."""
-        async with transaction(runtime.pool) as tx:
+        access = reading.Access(reader.subject, query, runtime.clock.now())
+        async with recorded(runtime) as tx:
             at = place(query, cursor, reading.Place(-1, await queries.log.size(tx)))
-            rows = await queries.reading.entries(tx, query, at, limit + 1)
-            shown = rows[:limit]
-            await record(runtime, tx, reader, query, [row["subject"] for row in shown], len(shown))
-        further = reading.Place(shown[-1]["index"], at.end) if len(rows) > limit else None
+            shown, more = await queries.reading.entries(tx, access, at, limit)
+        further = reading.Place(shown[-1]["index"], at.end) if more else None
         return EntryPage(
             entries=[_body(row) for row in shown], next=reading.cursor(query, further) if further else None
         )
@@ -96,10 +95,9 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     @routes.get("/{index}")
     async def entry(index: Annotated[int, Path(ge=0, lt=2**62)], reader: Principal = auditor) -> EntryBody:
         """One entry."""
-        async with transaction(runtime.pool) as tx:
-            row = await queries.reading.entry(tx, index)
-            found = [row["subject"]] if row else []
-            await record(runtime, tx, reader, reading.Query("entry", index=index), found, len(found))
+        access = reading.Access(reader.subject, reading.Query("entry", index=index), runtime.clock.now())
+        async with recorded(runtime) as tx:
+            row = await queries.reading.entry(tx, access)
         if row is None:
             raise Problem(404, "not-found", "No such entry")
         return _body(row)

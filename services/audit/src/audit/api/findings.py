@@ -7,13 +7,12 @@ from pydantic import BaseModel
 
 from audit import queries
 from audit.api.paging import Cursor, Limit, place
-from audit.api.recording import record
+from audit.api.recording import recorded
 from audit.domain import reading
 from audit.queries.findings import Finding
 from audit.settings import Settings
 from chassis.app import Runtime
 from chassis.auth import Principal
-from chassis.database import transaction
 
 
 class FindingBody(BaseModel):
@@ -59,12 +58,11 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     ) -> FindingPage:
         """Findings; with `open` only those that are, or are not."""
         query = reading.Query("findings", open=open)
-        async with transaction(runtime.pool) as tx:
+        access = reading.Access(reader.subject, query, runtime.clock.now())
+        async with recorded(runtime) as tx:
             at = place(query, cursor, reading.Place(0, await queries.findings.last(tx)))
-            rows = await queries.findings.page(tx, at.after, at.end, open, limit + 1)
-            shown = rows[:limit]
-            await record(runtime, tx, reader, query, [], len(shown))
-        further = reading.Place(shown[-1].id, at.end) if len(rows) > limit else None
+            shown, more = await queries.findings.page(tx, access, at, limit)
+        further = reading.Place(shown[-1].id, at.end) if more else None
         return FindingPage(
             findings=[_body(row) for row in shown], next=reading.cursor(query, further) if further else None
         )

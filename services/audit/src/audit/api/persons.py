@@ -7,14 +7,13 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from audit import queries
-from audit.api.recording import record
+from audit.api.recording import recorded
 from audit.domain import completeness, reading
 from audit.domain.completeness import Answer
 from audit.queries.reading import Seen, Told
 from audit.settings import Settings
 from chassis.app import Runtime
 from chassis.auth import Principal
-from chassis.database import transaction
 from privacy_contracts.fields import Subject as SubjectId
 from privacy_contracts.topology import systems
 
@@ -49,10 +48,9 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     async def recipients(subject: Subject, reader: Principal = auditor) -> RecipientsBody:
         """Who received or saw this person's data, as far as it was reported."""
         query = reading.Query("recipients", subject=subject)
-        async with transaction(runtime.pool) as tx:
-            told = await queries.reading.told(tx, subject)
-            seen = await queries.reading.seen(tx, subject)
-            await record(runtime, tx, reader, query, [subject], len(told) + len(seen))
+        access = reading.Access(reader.subject, query, runtime.clock.now())
+        async with recorded(runtime) as tx:
+            told, seen = await queries.reading.recipients(tx, access)
         return RecipientsBody(
             subject=subject,
             received=[each for each in told if each.outcome == "disclosed"],
@@ -64,12 +62,11 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     async def trail(request: UUID, reader: Principal = auditor) -> TrailBody:
         """Whether everything that belongs to a deletion is in the record, and what is missing."""
         query = reading.Query("completeness", request=request)
-        async with transaction(runtime.pool) as tx:
-            events = await queries.reading.of_request(tx, request)
-            accounts = {event.subject for event in events if event.subject.startswith("account/")}
-            gone = [await queries.reading.is_recorded(tx, account, "account.deleted") for account in sorted(accounts)]
-            await record(runtime, tx, reader, query, accounts, len(events))
-        found = completeness.trail(events, any(gone), systems())
+        access = reading.Access(reader.subject, query, runtime.clock.now())
+        async with recorded(runtime) as tx:
+            events = await queries.reading.of_request(tx, access)
+            gone = await queries.reading.is_recorded(tx, completeness.accounts(events), "account.deleted")
+        found = completeness.trail(events, gone, systems())
         return TrailBody(
             request=request,
             complete=found.complete,

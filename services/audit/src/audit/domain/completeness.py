@@ -57,6 +57,11 @@ def trail(events: Sequence[Event], account_deleted: bool, systems: Systems) -> T
     return Trail(not missing, answers, missing, sorted(set(replies) - set(asked)))
 
 
+def accounts(events: Sequence[Event]) -> list[str]:
+    """The accounts that a request is about, as subjects."""
+    return sorted({event.subject for event in events if event.subject.startswith("account/")})
+
+
 def _deletion_missing(
     events: Sequence[Event], answers: Sequence[Answer], account_deleted: bool, systems: Systems
 ) -> list[str]:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from audit.domain.entries import Entry, Identity
+from audit.domain.sequences import Source, Track, arrive
 from privacy_contracts.replies import ReplyRetained, RetainedItem
 from privacy_contracts.requests import DeletionRequested
 from privacy_contracts.topology import Topic
@@ -68,6 +69,33 @@ def _oddities(entry: Entry, topic: Topic) -> Iterable[FindingKind]:
         yield "misplaced"
     if topic.sequenced and entry.source == topic.writer and entry.sequence is None:
         yield "unsequenced"
+
+
+def numbered(taken: Taken, topics: Mapping[str, Topic]) -> dict[Source, list[Odd]]:
+    """The new entries that count, by topic and source, each as the finding that it is if its number was used before.
+
+    Those count that stand on a topic that must be counted, are from its own writer, and have a number.
+    """
+    found: dict[Source, list[Odd]] = {}
+    for index, entry in enumerate(taken.new, taken.start):
+        counts = topics[entry.topic].sequenced and entry.sequence is not None and not entry.foreign_source
+        if counts and entry.source is not None:
+            found.setdefault((entry.topic, entry.source), []).append(Odd("sequence_reused", index, entry))
+    return found
+
+
+def follow(
+    arrived: Mapping[Source, Sequence[Odd]], tracks: Mapping[Source, Track]
+) -> tuple[dict[Source, Track], list[Odd]]:
+    """The tracks with the numbers that arrived, and the findings about numbers that another event had used."""
+    after: dict[Source, Track] = {}
+    reused: list[Odd] = []
+    for source, entries in arrived.items():
+        numbers = [odd.entry.sequence for odd in entries if odd.entry.sequence is not None]
+        after[source], again = arrive(tracks[source], numbers)
+        by_number = dict(zip(numbers, entries, strict=True))
+        reused += [by_number[number] for number in again]
+    return after, reused
 
 
 def retained(entries: Sequence[Entry], now: datetime) -> list[ReplyRetained]:

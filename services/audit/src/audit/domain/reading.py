@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -39,6 +39,20 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Access:
+    """Who reads (the `sub` of a token), what is asked, and when. The purpose is the audit; a case is the query's."""
+
+    reader: str
+    query: Query
+    at: datetime
+
+
+def is_too_wide(query: Query) -> bool:
+    """Whether a search could give out the whole record: it names neither a request, nor a subject, nor both times."""
+    return query.request is None and query.subject is None and (query.since is None or query.until is None)
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a page starts: after this number, and below `end`, which every page of one reading shares.
 
@@ -67,25 +81,27 @@ def place_at(query: Query, text: str) -> Place:
     return Place(after, end)
 
 
-def access(
-    read: UUID, reader: str, query: Query, subjects: Iterable[str | None], results: int, now: datetime, holds: list[str]
+def accessed(
+    read: UUID, access: Access, subjects: Iterable[str | None], results: int, holds: Sequence[str]
 ) -> PersonalDataAccessed:
-    """The record of one reading. `reader` is the token's `sub`, `holds` are the categories that the answer may hold.
+    """The record of one reading that gives `results` rows about `subjects`.
 
-    The person is named when the question or the answer is about that one person alone.
+    `holds` are the categories that an answer about persons may hold; findings are about nobody. The person is named
+    when the question or the answer is about that one person alone.
     """
+    query = access.query
     return PersonalDataAccessed(
         access=read,
         system="audit",
-        actor=_actor(reader),
+        actor=_actor(access.reader),
         action="view" if query.index is not None else "search",
         purpose="audit",
-        categories=holds,
+        categories=[] if query.of == "findings" else list(holds),
         subject_id=query.subject if query.subject and _SUBJECT.fullmatch(query.subject) else _person(subjects),
         query_hash=query.digest(),
         results=results,
         case=query.request,
-        accessed_at=now,
+        accessed_at=access.at,
     )
 
 

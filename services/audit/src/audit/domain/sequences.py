@@ -14,6 +14,9 @@ from itertools import islice, pairwise
 Span = tuple[int, int]
 """From the first number to the one after the last."""
 
+Source = tuple[str, str]
+"""Topic and source."""
+
 OVERDUE = timedelta(seconds=60)
 CHECK_EVERY = timedelta(seconds=15)
 """A gap opens at most one check before its mark and is found at most one check after it is overdue: by 90 s."""

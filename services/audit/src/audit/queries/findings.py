@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from audit.domain.intake import Odd
-from audit.domain.sequences import Span
-from audit.queries.tracks import Source, ranges, spans
+from audit.domain.reading import Access, Place
+from audit.domain.sequences import Source, Span
+from audit.queries.recording import record
+from audit.queries.tracks import ranges, spans
 from chassis.database import Connection
 
 
@@ -81,18 +83,21 @@ async def resolve(tx: Connection, findings: Sequence[int], reason: str, now: dat
     )
 
 
-async def page(tx: Connection, after: int, end: int, is_open: bool | None, limit: int) -> list[Finding]:
-    """Findings with `after` < id <= `end`, oldest first; only open or only resolved ones if asked."""
+async def page(tx: Connection, access: Access, place: Place, limit: int) -> tuple[list[Finding], bool]:
+    """Up to `limit` findings after `place` up to its end, oldest first, and whether there are more.
+
+    Only open or only resolved ones if the query says so.
+    """
     rows = await tx.fetch(
         'SELECT f.id, f.kind, f.topic, f.source, f.entry, f.partition, f."offset", f.body_hash, f.missing, f.found_at,'
         " r.resolved_at, r.reason FROM audit.findings AS f LEFT JOIN audit.resolutions AS r ON r.finding = f.id"
         " WHERE f.id > $1 AND f.id <= $2 AND ($3::boolean IS NULL OR $3 = (r.finding IS NULL)) ORDER BY f.id LIMIT $4",
-        after,
-        end,
-        is_open,
-        limit,
+        place.after,
+        place.end,
+        access.query.open,
+        limit + 1,
     )
-    return [
+    shown = [
         Finding(
             id=row["id"],
             kind=row["kind"],
@@ -107,8 +112,10 @@ async def page(tx: Connection, after: int, end: int, is_open: bool | None, limit
             resolved_at=row["resolved_at"],
             resolution=row["reason"],
         )
-        for row in rows
+        for row in rows[:limit]
     ]
+    await record(tx, access, [], len(shown))
+    return shown, len(rows) > limit
 
 
 async def last(tx: Connection) -> int:

@@ -1,12 +1,13 @@
-"""Reading the record. Entries are returned in the order in which they were recorded."""
+"""Reading the record, with a record of it. Entries are returned in the order in which they were recorded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 import asyncpg
 
-from audit.domain.reading import Place, Query
+from audit.domain.reading import Access, Place
+from audit.queries.recording import record
 from chassis.database import Connection
 from privacy_contracts import EVENTS, Event
 
@@ -16,9 +17,13 @@ _COLUMNS = (
 )
 
 
-async def entries(tx: Connection, query: Query, place: Place, limit: int) -> list[asyncpg.Record]:
-    """Up to `limit` entries that match, from `place` on; `since` is included, `until` is not."""
-    return await tx.fetch(
+async def entries(tx: Connection, access: Access, place: Place, limit: int) -> tuple[list[asyncpg.Record], bool]:
+    """Up to `limit` entries that match, from `place` on, and whether there are more.
+
+    `since` is included, `until` is not.
+    """
+    query = access.query
+    rows = await tx.fetch(
         f"SELECT {_COLUMNS} FROM audit.entries"  # noqa: S608 - constants
         " WHERE index > $1 AND index < $2"
         " AND ($3::text IS NULL OR subject = $3) AND ($4::uuid IS NULL OR request = $4)"
@@ -35,31 +40,42 @@ async def entries(tx: Connection, query: Query, place: Place, limit: int) -> lis
         query.type,
         query.since,
         query.until,
-        limit,
+        limit + 1,
     )
+    shown = rows[:limit]
+    await record(tx, access, [row["subject"] for row in shown], len(shown))
+    return shown, len(rows) > limit
 
 
-async def entry(tx: Connection, index: int) -> asyncpg.Record | None:
-    """One entry."""
-    return await tx.fetchrow(f"SELECT {_COLUMNS} FROM audit.entries WHERE index = $1", index)  # noqa: S608 - constants
+async def entry(tx: Connection, access: Access) -> asyncpg.Record | None:
+    """The entry of the query's index."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM audit.entries WHERE index = $1",  # noqa: S608 - constants
+        access.query.index,
+    )
+    await record(tx, access, [row["subject"] for row in rows], len(rows))
+    return next(iter(rows), None)
 
 
-async def of_request(tx: Connection, request: UUID) -> list[Event]:
-    """The events of a request, in the order recorded; none from a foreign source."""
+async def of_request(tx: Connection, access: Access) -> list[Event]:
+    """The events of the query's request, in the order recorded; none from a foreign source."""
     rows = await tx.fetch(
         "SELECT ce_type, payload FROM audit.entries"
         " WHERE request = $1 AND payload IS NOT NULL AND NOT foreign_source ORDER BY index",
-        request,
+        access.query.request,
     )
-    return [EVENTS[row["ce_type"]].model_validate_json(row["payload"]) for row in rows]
+    events = [EVENTS[row["ce_type"]].model_validate_json(row["payload"]) for row in rows]
+    await record(tx, access, [event.subject for event in events], len(events))
+    return events
 
 
-async def is_recorded(tx: Connection, subject: str, event_type: str) -> bool:
-    """Whether an event of this type about the subject is recorded from its own source."""
+async def is_recorded(tx: Connection, subjects: Sequence[str], event_type: str) -> bool:
+    """Whether an event of this type about any of the subjects is recorded from its own source."""
     return bool(
         await tx.fetchval(
-            "SELECT EXISTS (SELECT FROM audit.entries WHERE subject = $1 AND ce_type = $2 AND NOT foreign_source)",
-            subject,
+            "SELECT EXISTS (SELECT FROM audit.entries"
+            " WHERE subject = ANY($1::text[]) AND ce_type = $2 AND NOT foreign_source)",
+            subjects,
             event_type,
         )
     )
@@ -95,7 +111,15 @@ class Seen:
     last: datetime
 
 
-async def told(tx: Connection, subject: str) -> list[Told]:
+async def recipients(tx: Connection, access: Access) -> tuple[list[Told], list[Seen]]:
+    """Who received or was refused the data of the query's subject, and who read it."""
+    subject = access.query.subject
+    told, seen = await _told(tx, subject), await _seen(tx, subject)
+    await record(tx, access, [subject], len(told) + len(seen))
+    return told, seen
+
+
+async def _told(tx: Connection, subject: str | None) -> list[Told]:
     """Who received this person's data, or was refused it; one row per recipient, purpose and basis or reason."""
     rows = await tx.fetch(
         "WITH facts AS (SELECT ce_type, payload FROM audit.entries WHERE subject = $1 AND payload IS NOT NULL"
@@ -115,7 +139,7 @@ async def told(tx: Connection, subject: str) -> list[Told]:
     return [Told(**row) for row in rows]
 
 
-async def seen(tx: Connection, subject: str) -> list[Seen]:
+async def _seen(tx: Connection, subject: str | None) -> list[Seen]:
     """Who read this person's data; one row per actor, system and purpose."""
     rows = await tx.fetch(
         "WITH facts AS (SELECT payload FROM audit.entries WHERE subject = $1 AND payload IS NOT NULL"

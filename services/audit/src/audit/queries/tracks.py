@@ -5,11 +5,8 @@ from datetime import datetime
 
 from asyncpg import Range
 
-from audit.domain.sequences import Mark, Span, Track
+from audit.domain.sequences import Mark, Source, Span, Track
 from chassis.database import Connection, as_json
-
-Source = tuple[str, str]
-"""Topic and source."""
 
 
 async def lock(tx: Connection, sources: Sequence[Source]) -> dict[Source, Track]:
