@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from audit.domain.completeness import trail
+from audit.domain.completeness import accounts, trail
 from privacy_contracts import Event
 from privacy_contracts.notices import NoticeSent
 from privacy_contracts.replies import ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
@@ -138,3 +138,9 @@ def test_to_be_called_completed_something_must_have_been_asked() -> None:
     received, verified, confirmed, *_ = whole()
     closed = RequestClosed(request=REQUEST, account="a1", outcome="completed", closed_at=AT)
     assert "deletion.requested company orders" in trail([received, verified, confirmed, closed], True, SYSTEMS).missing
+
+
+def test_a_trail_names_the_accounts_that_it_is_about() -> None:
+    received, *_ = events = whole()
+    assert accounts(events) == ["account/a1"]
+    assert accounts([received]) == []

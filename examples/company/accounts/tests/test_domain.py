@@ -5,7 +5,20 @@ from uuid import uuid4
 
 import pytest
 
-from accounts.domain import Account, Decision, Deletion, Feed, Held, address, delete, disclose, rectify, stated
+from accounts.domain import (
+    Account,
+    Decision,
+    Deletion,
+    Delivery,
+    Feed,
+    Held,
+    address,
+    delete,
+    delivery,
+    disclose,
+    rectify,
+    stated,
+)
 from chassis.testing import START
 from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.disclosures import DisclosureRefused, PersonalDataDisclosed
@@ -79,3 +92,10 @@ def test_the_answer_of_consent_decides_and_is_named() -> None:
     assert isinstance(kept, DisclosureRefused)
     assert (kept.decision, kept.reason) == (no.decision, "withdrawn")
     assert told.disclosure == disclose(feed, "a1", yes, NOW).disclosure
+
+
+@pytest.mark.promise(50)
+def test_without_an_answer_the_file_may_not_name_the_account() -> None:
+    yes = Decision(uuid4(), True, "granted", 2, 1)
+    assert delivery(yes) == Delivery(True, "granted", yes.decision)
+    assert delivery(None) == Delivery(False, "unanswered", None)

@@ -67,6 +67,15 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """What a feed keeps about an account: whether its file may name it, and consent's reason and decision."""
+
+    allowed: bool
+    reason: str
+    decision: UUID | None
+
+
+@dataclass(frozen=True)
 class Feed:
     """Data for an advertising partner, as an operator asked for it."""
 
@@ -131,6 +140,13 @@ def _done(requested: DeletionRequested, at: datetime) -> ReplyDone:
         answered_at=at,
         records=1,
     )
+
+
+def delivery(decision: Decision | None) -> Delivery:
+    """What a feed keeps of consent's answer. Where none ever came, nothing is disclosed."""
+    if decision is None:
+        return Delivery(False, "unanswered", None)
+    return Delivery(decision.allowed, decision.reason, decision.decision)
 
 
 def disclose(feed: Feed, account: str, decision: Decision, now: datetime) -> PersonalDataDisclosed | DisclosureRefused:

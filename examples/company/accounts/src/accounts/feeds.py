@@ -17,7 +17,7 @@ import httpx
 from pydantic import BaseModel
 
 from accounts import queries
-from accounts.domain import ACTOR, Decision, Feed, disclose
+from accounts.domain import ACTOR, Decision, Feed, delivery, disclose
 from accounts.queries import Access
 from accounts.settings import Settings
 from chassis import jobs
@@ -66,7 +66,7 @@ def kinds(runtime: Runtime[Settings]) -> Mapping[str, JobKind]:
         async def effect(tx: Connection) -> None:
             now = runtime.clock.now()
             if await queries.hold(tx, account):
-                await queries.deliver(tx, feed_id, account, decision)
+                await queries.deliver(tx, feed_id, account, delivery(decision))
                 await emit(tx, disclose(feed, account, decision, now), now)
             await _count(tx, feed_id)
 
@@ -76,7 +76,7 @@ def kinds(runtime: Runtime[Settings]) -> Mapping[str, JobKind]:
         """Without an answer nothing is disclosed."""
         feed_id, account = _key(job)
         if await queries.hold(tx, account):
-            await queries.deliver(tx, feed_id, account, None)
+            await queries.deliver(tx, feed_id, account, delivery(None))
         await _count(tx, feed_id)
 
     async def write(job: Job) -> Effect:

@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from accounts.domain import SYSTEM, Account, Decision, Deletion, Feed, Held
+from accounts.domain import SYSTEM, Account, Decision, Deletion, Delivery, Feed, Held
 from chassis.database import Connection, affected
 from chassis.outbox import emit_all
 from privacy_contracts.accesses import PersonalDataAccessed
@@ -172,15 +172,15 @@ async def answered(connection: Connection, feed_id: UUID) -> bool:
     return bool(pending == 0)
 
 
-async def deliver(connection: Connection, feed_id: UUID, account: str, decision: Decision | None) -> None:
-    """Keep consent's answer about a locked account; None when it never came."""
+async def deliver(connection: Connection, feed_id: UUID, account: str, delivery: Delivery) -> None:
+    """Keep what became of a locked account in a feed."""
     await connection.execute(
         "INSERT INTO accounts.deliveries (feed, account, allowed, reason, decision) VALUES ($1, $2, $3, $4, $5)",
         feed_id,
         account,
-        decision.allowed if decision else False,
-        decision.reason if decision else "unanswered",
-        decision.decision if decision else None,
+        delivery.allowed,
+        delivery.reason,
+        delivery.decision,
     )
 
 
