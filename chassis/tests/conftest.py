@@ -222,11 +222,11 @@ time_zone = "UTC"
 brand_color = "#000000"
 [mail]
 sender = "privacy@example.com"
-privacy = "privacy@example.com"
-product = "product@example.com"
-support = "support@example.com"
+privacy_mailbox = "privacy@example.com"
+product_mailbox = "product@example.com"
+support_mailbox = "support@example.com"
 [post]
-address = ["1 Sample Street"]
+postal_address = ["1 Sample Street"]
 """
 
 

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from chassis import auth, timers
-from chassis.app import App, Once, OperatorAct, Runtime, main
+from chassis.app import App, Once, Runtime, main
 from chassis.consumer import Handlers, Received
 from chassis.database import Connection, transaction
 from chassis.jobs import Effect, Job, JobKind
@@ -79,7 +79,6 @@ class Sample:
 
     def __init__(self) -> None:
         self.hook: Callable[[Received[Letter], Connection], Awaitable[None]] | None = None
-        self.acts: list[OperatorAct] = []
         self.handlers = Handlers([LETTERS], projected_tables=("dsr.latest",))
         self.handlers.projection(Letter)(self.project)
         self.handlers.reaction(Letter)(self.react)
@@ -99,15 +98,11 @@ class Sample:
         await note(tx, received.event.name, received.event.number)
         await emit(tx, Note(name=received.event.name, number=received.event.number), received.time)
 
-    async def audit(self, _: Connection, act: OperatorAct) -> None:
-        self.acts.append(act)
-
     def app(self, runtime: Runtime[Any] | None = None) -> App:
         """All of it; without a runtime, no HTTP."""
         return App(
             routers=[routes(runtime)] if runtime else [],
             handlers=self.handlers,
-            on_operator_act=self.audit,
             timers={"ring": ring} | ({"forget": forgetting(runtime)} if runtime else {}),
             jobs={"call": JobKind(call, expired, concurrency=2)},
         )

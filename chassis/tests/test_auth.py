@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from chassis import auth as module
-from chassis.auth import Auth, Caller, Principal
+from chassis.auth import Auth, Caller, Issuer, Principal
 from chassis.problems import Problem
 from chassis.telemetry import span
 from chassis.testing import ISSUER
@@ -24,29 +24,34 @@ from chassis.testing import ISSUER
 Mint = Callable[..., str]
 
 
-class Issuer:
-    """Answers with its documents, or not at all."""
+class Documents(httpx.MockTransport):
+    """The issuer's documents, or nothing at all while it is away."""
 
     def __init__(self, *keys: RSAKey) -> None:
+        super().__init__(self.answer)
         self.keys, self.away, self.asked = list(keys), False, 0
 
-    async def fetch(self, url: str) -> dict[str, Any]:
+    def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
         if self.away:
             raise httpx.ConnectError("no route")
-        if url.endswith("openid-configuration"):
-            return {"jwks_uri": f"{ISSUER}/jwks"}
-        return {"keys": [key.as_dict(private=False) for key in self.keys]}
+        if request.url.path.endswith("openid-configuration"):
+            return httpx.Response(200, json={"jwks_uri": f"{ISSUER}/jwks"})
+        return httpx.Response(200, json={"keys": [key.as_dict(private=False) for key in self.keys]})
+
+
+def guard(documents: Documents) -> Auth:
+    return Auth(Issuer(httpx.AsyncClient(transport=documents), ISSUER + "/", ("dsr", "unused")), "dsr")
 
 
 @pytest.fixture
-def issuer(signing_key: RSAKey) -> Issuer:
-    return Issuer(signing_key)
+def issuer(signing_key: RSAKey) -> Documents:
+    return Documents(signing_key)
 
 
 @pytest.fixture
-def auth(issuer: Issuer) -> Auth:
-    return Auth(ISSUER + "/", "dsr", issuer.fetch)
+def auth(issuer: Documents) -> Auth:
+    return guard(issuer)
 
 
 async def ask(auth: Auth, header: str | None, *scopes: str) -> Principal:
@@ -128,13 +133,13 @@ json_values = st.recursive(
 
 @given(head=json_values | st.fixed_dictionaries({"alg": json_values, "kid": json_values}), rest=st.text())
 def test_no_header_of_a_token_is_an_error_of_ours(signing_key: RSAKey, head: Any, rest: str) -> None:
-    guarded = Auth(ISSUER, "dsr", Issuer(signing_key).fetch)
+    guarded = guard(Documents(signing_key))
     asyncio.run(refused(guarded, f"Bearer {part(head)}.{part({'sub': 'x'})}.{rest}"))
     asyncio.run(refused(guarded, f"Bearer {rest}"))
 
 
 async def test_keys_are_served_stale_while_the_issuer_is_away(
-    auth: Auth, issuer: Issuer, token: Mint, monkeypatch: pytest.MonkeyPatch
+    auth: Auth, issuer: Documents, token: Mint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = f"Bearer {token('website', 'website', audience='dsr')}"
     issuer.away = True
@@ -149,7 +154,7 @@ async def test_keys_are_served_stale_while_the_issuer_is_away(
 
 
 async def test_new_keys_are_found_at_once_and_garbage_does_not_make_us_ask_each_time(
-    auth: Auth, issuer: Issuer, token: Mint, monkeypatch: pytest.MonkeyPatch
+    auth: Auth, issuer: Documents, token: Mint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ask(auth, f"Bearer {token('website', 'website', audience='dsr')}")
     before = issuer.asked
@@ -178,9 +183,9 @@ async def test_a_caller_gets_a_token_for_each_service_and_keeps_it() -> None:
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         urls = {"dsr": "http://dsr.example.com/", "consent": "http://consent.example.com"}
-        call = Caller(http, ISSUER, ("notifier", "secret"), urls)
+        call = Caller(http, Issuer(http, ISSUER, ("notifier", "secret")), urls)
         with span("test", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"):
-            await call.post("dsr", "/v1/things", {"a": 1}, idempotency_key="k")
+            await call.post("dsr", "/v1/things", {"a": 1})
         await call.get("dsr", "/v1/things")
         await call.get("consent", "/v1/notice")
     asked = [request for request in seen if request.url.path == "/token"]
@@ -193,4 +198,3 @@ async def test_a_caller_gets_a_token_for_each_service_and_keeps_it() -> None:
         "Bearer for-consent",
     ]
     assert "0af7651916cd43dd8448eb211c80319c" in calls[0].headers["traceparent"]
-    assert calls[0].headers["idempotency-key"] == "k"

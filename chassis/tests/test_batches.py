@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -11,11 +12,14 @@ from uuid_utils.compat import uuid7
 
 from chassis.app.runtime import App, Runtime
 from chassis.consumer import Handlers, Received, Record, Rejected
-from chassis.consumer.batches import Batches, Breaker, CircuitOpen, Fenced
-from chassis.consumer.dead_letters import OperatorAct, discard, listing, replay, show
+from chassis.consumer.batches import EVERY, Batches, Breaker, Fenced
+from chassis.consumer.dead_letters import Letter, act, listing
 from chassis.database import Connection, Pool, transaction
-from chassis.testing import START, deliver_records, record
+from chassis.testing import START, deliver_records, outbox, record
+from privacy_contracts.accesses import OperatorActed
+from privacy_contracts.accounts import AccountStated
 from privacy_contracts.notices import NoticePosted
+from privacy_contracts.replies import ReplyDone
 from privacy_contracts.topology import Topic, topics
 
 NOTICES: Topic = topics()["notices"]
@@ -31,13 +35,17 @@ def posted(version: int, notice: Any = None) -> NoticePosted:
     )
 
 
+def stated(version: int) -> AccountStated:
+    ann = {"id": "a1", "version": version, "email": "ann@example.com", "name": "Ann", "registered_at": START}
+    return AccountStated.model_validate(ann)
+
+
 class Sample:
     """A service that notes the versions it is told, and fails for those in `broken`."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
         self.broken: dict[int, Exception] = {}
-        self.acts: list[OperatorAct] = []
         handlers = Handlers([NOTICES])
 
         @handlers.reaction(NoticePosted)
@@ -48,10 +56,7 @@ class Sample:
             await tx.execute("INSERT INTO chassis.sequences (topic, last) VALUES ($1, $2)", received.id, version)
             self.seen.append(version)
 
-        async def audit(_: Connection, act: OperatorAct) -> None:
-            self.acts.append(act)
-
-        self.app = App(routers=[], handlers=handlers, on_operator_act=audit)
+        self.app = App(routers=[], handlers=handlers)
 
 
 @pytest.fixture
@@ -73,8 +78,21 @@ async def letters(pool: Pool) -> list[dict[str, Any]]:
         return await listing(tx)
 
 
-def act(letter: dict[str, Any], action: str = "dead_letter_replayed") -> OperatorAct:
-    return OperatorAct(letter["id"], action, "mended", "staff/op-1", START)
+async def operate(app: App, rt: Runtime[Any], letter: UUID, action: str = "replayed") -> tuple[Letter, int]:
+    acted = OperatorActed(
+        act=uuid7(),
+        system="dsr",
+        actor="staff/op-1",
+        action=f"dead_letter_{action}",
+        dead_letter=letter,
+        reason="mended",
+        acted_at=START,
+    )
+    return await act(rt.pool, rt.sealing, app.handlers, acted)
+
+
+async def acts(rt: Runtime[Any]) -> list[tuple[str, str]]:
+    return [(each.topic, each.body["action"]) for each in await outbox(rt.pool)]
 
 
 async def test_an_event_is_applied_once_however_often_it_comes(sample: Sample, rt: Runtime[Any]) -> None:
@@ -170,11 +188,12 @@ async def test_a_dead_letter_holds_its_key_and_replay_keeps_the_order(sample: Sa
     (letter,) = await letters(rt.pool)
     assert letter["waiting"] == 3
     with pytest.raises(ValueError, match="no"):
-        await replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter))
-    assert sample.acts == []
+        await operate(sample.app, rt, letter["id"])
+    assert await acts(rt) == []
     sample.broken.clear()
-    applied = await replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter))
+    _, applied = await operate(sample.app, rt, letter["id"])
     assert applied == 4
+    assert await acts(rt) == [("accesses.dsr", "dead_letter_replayed")]
     assert sample.seen == [3, 1, 2, 4, 5]
     assert await letters(rt.pool) == []
     await deliver_records(sample.app, rt, record(posted(6, notice)))
@@ -187,11 +206,9 @@ async def test_discard_drops_one_and_resumes_the_rest(sample: Sample, rt: Runtim
     await deliver_records(sample.app, rt, record(posted(1, notice)), record(posted(2, notice)))
     (letter,) = await letters(rt.pool)
     assert letter["reason"] == "not-ours"
-    await discard(
-        rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter, "dead_letter_discarded")
-    )
+    await operate(sample.app, rt, letter["id"], "discarded")
     assert sample.seen == [2]
-    assert [each.action for each in sample.acts] == ["dead_letter_discarded"]
+    assert await acts(rt) == [("accesses.dsr", "dead_letter_discarded")]
 
 
 async def test_the_one_that_fails_while_draining_becomes_the_dead_one(sample: Sample, rt: Runtime[Any]) -> None:
@@ -201,7 +218,7 @@ async def test_the_one_that_fails_while_draining_becomes_the_dead_one(sample: Sa
     (letter,) = await letters(rt.pool)
     del sample.broken[1]
     with pytest.raises(KeyError):
-        await replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter))
+        await operate(sample.app, rt, letter["id"])
     (left,) = await letters(rt.pool)
     assert (left["reason"], left["waiting"]) == ("KeyError", 1)
 
@@ -209,22 +226,37 @@ async def test_the_one_that_fails_while_draining_becomes_the_dead_one(sample: Sa
 async def test_bodies_of_topics_with_personal_data_are_sealed(sample: Sample, rt: Runtime[Any]) -> None:
     accounts = replace(topics()["accounts"])
     app = replace(sample.app, handlers=Handlers([accounts]))
-    from privacy_contracts.accounts import AccountStated
 
     @app.handlers.reaction(AccountStated)
     async def fail(_: Received[AccountStated], __: Connection) -> None:
         raise Rejected("never")
 
-    event = AccountStated.model_validate(
-        {"id": "a1", "version": 1, "email": "ann@example.com", "name": "Ann", "registered_at": START}
-    )
-    await deliver_records(app, rt, record(event))
+    await deliver_records(app, rt, record(stated(1)))
     stored = await rt.pool.fetchrow("SELECT id, body FROM chassis.dead_letters")
     assert stored is not None
     assert b"ann@example.com" not in stored["body"]
-    shown = await show(rt.pool, rt.sealing, app.on_operator_act, act({"id": stored["id"]}, "dead_letter_shown"))
-    assert shown.record.value == event.to_bytes()
-    assert [each.action for each in sample.acts] == ["dead_letter_shown"]
+    shown, _ = await operate(app, rt, stored["id"], "shown")
+    assert shown.record.value == stated(1).to_bytes()
+    assert await acts(rt) == [("accesses.dsr", "dead_letter_shown")]
+
+
+async def test_a_letter_of_a_person_goes_when_the_person_is_erased(sample: Sample, rt: Runtime[Any]) -> None:
+    app = replace(sample.app, handlers=Handlers([topics()["accounts"]]))
+
+    @app.handlers.reaction(AccountStated)
+    async def fail(_: Received[AccountStated], __: Connection) -> None:
+        raise Rejected("never")
+
+    await deliver_records(app, rt, record(stated(1)), record(stated(2)), record(stated(3), key=b"\xff"))
+    async with transaction(rt.pool) as tx:
+        await rt.sealing.erase(tx, "account/a1")
+    letter, keyless = await letters(rt.pool)
+    shown, _ = await operate(app, rt, letter["id"], "shown")
+    assert (shown.record.value, shown.erased) == (None, True)
+    assert await operate(app, rt, letter["id"]) == (shown, 2)
+    assert [each["id"] for each in await letters(rt.pool)] == [keyless["id"]]
+    shown, _ = await operate(app, rt, keyless["id"], "shown")
+    assert shown.record.value == stated(3).to_bytes()
 
 
 async def test_a_paused_predecessor_is_fenced_by_the_stored_position(sample: Sample, rt: Runtime[Any]) -> None:
@@ -259,26 +291,36 @@ async def test_a_handler_of_raw_records_gets_every_one_and_passes_none(rt: Runti
 
 async def test_the_breaker_stops_before_everybody_is_dead(sample: Sample, rt: Runtime[Any]) -> None:
     sample.broken = {n: ValueError("deploy") for n in range(1, 60)}
-    with pytest.raises(CircuitOpen):
-        await deliver_records(sample.app, rt, *(record(posted(n)) for n in range(1, 60)))
+    batches = await deliver_records(sample.app, rt, *(record(posted(n)) for n in range(1, 60)))
+    assert batches.stopped == {EVERY: "20 of 20 keys failed within a minute"}
     assert len(await letters(rt.pool)) == 19
+    await batches.handle([record(posted(100), offset=100)])
+    assert sample.seen == []
 
 
-def fail_all(breaker: Breaker, name: str, count: int, now: float) -> None:
-    for n in range(count):
-        breaker.failure((name, n), now)
+async def test_a_writer_of_unreadable_records_stops_its_own_topic_alone(sample: Sample, rt: Runtime[Any]) -> None:
+    broken = topics()["replies.orders"]
+    both = Handlers([NOTICES, broken])
+    both.events, both.reactions = sample.app.handlers.events | {"reply.done": ReplyDone}, sample.app.handlers.reactions
+    reply = ReplyDone(request=uuid7(), system="orders", account="a1", answered_by="system", answered_at=START)
+    poison = (record(reply, key=b"%d" % n, value=b"{") for n in range(60))
+    batches = await deliver_records(replace(sample.app, handlers=both), rt, *poison, record(posted(1)))
+    assert list(batches.stopped) == ["replies.orders"]
+    assert len(await letters(rt.pool)) == 19
+    assert sample.seen == [1]
+    assert await rt.pool.fetchval("SELECT next_offset FROM chassis.positions WHERE topic = 'replies.orders'") == 19
 
 
 def test_the_breaker_counts_distinct_keys_of_the_last_minute() -> None:
     busy = Breaker()
-    busy.passed(range(1000), 0.0)
-    fail_all(busy, "few", 49, 1.0)
-    with pytest.raises(CircuitOpen):
-        fail_all(busy, "many", 60, 2.0)
+    for n in range(1000):
+        busy.passed(n, 0.0)
+    assert not any(busy.opens(("few", n), 1.0) for n in range(49))
+    assert any(busy.opens(("many", n), 2.0) for n in range(60))
     quiet = Breaker()
-    fail_all(quiet, "few", 19, 0.0)
-    quiet.failure(("few", 0), 1.0)
-    quiet.failure("later", 100.0)
+    assert not any(quiet.opens(("few", n), 0.0) for n in range(19))
+    assert not quiet.opens(("few", 0), 1.0)
+    assert not quiet.opens("later", 100.0)
 
 
 UNSTORABLE: list[tuple[dict[str, bytes | None], dict[str, Any]]] = [
@@ -341,8 +383,8 @@ async def test_a_schema_that_fits_no_event_stops_the_consumer_and_dead_letters_n
     sample: Sample, rt: Runtime[Any]
 ) -> None:
     records = (record(posted(n), value=b"{}") for n in range(1, 60))
-    with pytest.raises(CircuitOpen):
-        await deliver_records(sample.app, rt, *records)
+    batches = await deliver_records(sample.app, rt, *records)
+    assert list(batches.stopped) == ["notices"]
     assert len(await letters(rt.pool)) == 19
 
 
@@ -356,14 +398,13 @@ async def test_a_crash_while_draining_leaves_nothing_waiting_behind_nobody(sampl
         raise Died
 
     sample.broken.clear()
-    parts = (rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("chassis.consumer.dead_letters._drain", dies)
         with pytest.raises(Died):
-            await replay(*parts, act(letter))
+            await operate(sample.app, rt, letter["id"])
     (left,) = await letters(rt.pool)
     assert (left["reason"], left["waiting"]) == ("resuming", 1)
-    await replay(*parts, act(left))
+    await operate(sample.app, rt, left["id"])
     assert sample.seen == [1, 2, 3]
 
 
@@ -374,10 +415,10 @@ async def test_a_batch_that_meets_a_key_being_drained_waits_for_it(sample: Sampl
     (letter,) = await letters(rt.pool)
     sample.broken.clear()
     await asyncio.gather(
-        replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(letter)),
+        operate(sample.app, rt, letter["id"]),
         *(deliver_records(sample.app, rt, record(posted(n, notice))) for n in (3,)),
     )
     for left in await letters(rt.pool):
-        await replay(rt.pool, rt.sealing, sample.app.handlers, sample.app.on_operator_act, act(left))
+        await operate(sample.app, rt, left["id"])
     assert sample.seen == [1, 2, 3]
     assert await rt.pool.fetchval("SELECT count(*) FROM chassis.dead_letters") == 0

@@ -145,23 +145,14 @@ async def test_a_claim_that_was_superseded_has_no_effect(pool: Pool) -> None:
     assert await effects(pool) == [2]
 
 
-async def test_a_job_cancelled_under_way_has_no_effect(pool: Pool) -> None:
-    async def cancel(job: Job) -> None:
-        async with transaction(pool) as tx:
-            await jobs.cancel(tx, "call", job.key)
-
-    await put(pool, "a")
-    await run(pool, kind(cancel))
-    assert await effects(pool) == []
-    assert not await run(pool, kind())
-
-
 async def test_an_instance_takes_up_at_once_what_it_had_claimed_before_it_died(pool: Pool) -> None:
     await put(pool, "mine", "others")
     await pool.execute(
         "UPDATE chassis.jobs SET claim = gen_random_uuid(), attempts = 1, run_at = now() + interval '1 minute',"
         " holder = CASE key WHEN 'mine' THEN 'one' ELSE 'two' END"
     )
+    async with transaction(pool) as tx:
+        await jobs.take_up(tx, "one")
     running = asyncio.create_task(jobs.run(pool, {"call": kind()}, "one", poll=0.01))
 
     async def taken() -> bool:

@@ -48,13 +48,8 @@ class SlowProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka ships no
             raise
 
 
-def producer(rt: Runtime[Any], kind: type[AIOKafkaProducer] = AIOKafkaProducer) -> AIOKafkaProducer:
-    options = kafka(rt.settings)
-    return kind(**options, transactional_id=f"{rt.settings.topic_prefix}{SERVICE}-relay", acks="all")
-
-
-def relay(rt: Runtime[Any], holder: str = "one", made: AIOKafkaProducer | None = None) -> Relay:
-    return Relay(rt.pool, SERVICE, rt.settings.topic_prefix, holder, lambda: made or producer(rt))
+def relay(rt: Runtime[Any], holder: str = "one") -> Relay:
+    return Relay(rt.pool, SERVICE, rt.settings.topic_prefix, holder, kafka(rt.settings))
 
 
 @asynccontextmanager
@@ -157,11 +152,15 @@ async def test_whoever_lost_the_lease_neither_numbers_nor_deletes(rt: Runtime[An
     assert await rt.pool.fetchval("SELECT expires_at > now() FROM chassis.leases")
 
 
-async def test_a_relay_that_was_paused_in_mid_publish_cannot_overwrite_a_deletion(rt: Runtime[Any]) -> None:
-    slow = producer(rt, SlowProducer)
+async def test_a_relay_that_was_paused_in_mid_publish_cannot_overwrite_a_deletion(
+    rt: Runtime[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = SlowProducer(**kafka(rt.settings), transactional_id=f"{rt.settings.topic_prefix}{SERVICE}-relay", acks="all")
     await put(rt, ("account", 1), ("account", 2))
-    async with running(relay(rt, "one", slow)):
+    monkeypatch.setattr("chassis.outbox.AIOKafkaProducer", lambda **_: slow)
+    async with running(relay(rt, "one")):
         await slow.standing.wait()
+        monkeypatch.undo()
         await rt.pool.execute("UPDATE chassis.leases SET expires_at = now() - interval '1 second'")
         await put(rt, ("account", -1))
         async with running(relay(rt, "two")):

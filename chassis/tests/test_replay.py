@@ -7,12 +7,13 @@ import pytest
 from chassis.app.replay import CannotReplay, replay
 from chassis.app.runtime import Runtime
 from chassis.consumer import Received, Rejected
-from chassis.consumer.dead_letters import OperatorAct, discard
+from chassis.consumer.dead_letters import act
 from chassis.database import Connection, Pool
 from chassis.testing import START, record
+from privacy_contracts.accesses import OperatorActed
 
 from .conftest import Subscribed, Told, effects, reached
-from .sample import Letter, Sample
+from .sample import SERVICE, Letter, Sample
 
 
 def letter(number: int, name: str = "a", **changes: Any) -> Any:
@@ -43,8 +44,16 @@ async def test_wiping_and_replaying_gives_equal_tables_and_nothing_else(
     async with subscribed():
         await reached(rt.pool, 121)
     dropped = await rt.pool.fetchval("SELECT id FROM chassis.dead_letters WHERE key = 'dropped'")
-    act = OperatorAct(dropped, "dead_letter_discarded", "mended", "staff/op-1", START)
-    await discard(rt.pool, rt.sealing, sample.handlers, sample.audit, act)
+    acted = OperatorActed(
+        act=dropped,
+        system=SERVICE,
+        actor="staff/op-1",
+        action="dead_letter_discarded",
+        dead_letter=dropped,
+        reason="mended",
+        acted_at=START,
+    )
+    await act(rt.pool, rt.sealing, sample.handlers, acted)
     await tell(letter(42, "n0"))  # beyond the stored position
     before, others = await latest(rt.pool), await everything_else(rt.pool)
     assert before == {"n0": 41, "n1": 40, "n2": 40}

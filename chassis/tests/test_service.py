@@ -172,9 +172,10 @@ async def test_dead_letters_are_listed_shown_replayed_and_discarded_by_command(
 
     async def command(*arguments: str) -> str:
         """What `dead-letters <arguments>` prints, or why it ends."""
-        parsed = verbs._parser(SERVICE).parse_args(["dead-letters", *arguments])
+        operator = [] if arguments[0] == "list" else ["--operator", "op-1"]
+        parsed = verbs._parser(SERVICE).parse_args(["dead-letters", *arguments, *operator])
         try:
-            await verbs._dead_letters(SERVICE, load(Settings), lambda runtime: Sample().app(runtime), parsed)
+            await verbs._do(parsed, load(Settings), lambda runtime: Sample().app(runtime), SERVICE, [])
         except SystemExit as end:
             return str(end)
         return capsys.readouterr().out
@@ -188,7 +189,8 @@ async def test_dead_letters_are_listed_shown_replayed_and_discarded_by_command(
     assert (second["reason"], second["waiting"]) == ("no-key", 0)
     assert '"number":3' in await command("show", second["id"])
     assert await command("replay", second["id"], "--reason", "mended") == "it failed again: Undecodable"
-    assert "applied 1" in await command("discard", first["id"], "--reason", "broken", "--operator", "op-1")
+    assert "applied 1" in await command("discard", first["id"], "--reason", "broken")
+    assert "take codes" in await command("show", second["id"], "--reason", "It broke")
     unknown = await command("show", "00000000-0000-0000-0000-000000000000")
     assert "no dead letter has the id" in unknown
     with pytest.raises(SystemExit):

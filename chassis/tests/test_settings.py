@@ -1,16 +1,21 @@
 """Settings: every error at once, no value in any of them, and nothing insecure outside a local environment."""
 
+import base64
+import json
 from pathlib import Path
 
 import pytest
 
-from chassis.settings import Settings, company, load
+from chassis.settings import Company, Settings, load
+
+from .conftest import COMPANY
 
 SECRET = "hunter2"
 
 
 def given(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "file").touch()
+    (tmp_path / "masters").write_text(json.dumps({"1": base64.b64encode(bytes(32)).decode()}))
+    (tmp_path / "company.toml").write_text(COMPANY)
     return {
         "ENVIRONMENT": "production",
         "PORT": "8001",
@@ -23,9 +28,9 @@ def given(tmp_path: Path) -> dict[str, str]:
         "CLIENT_ID": "dsr",
         "CLIENT_SECRET": SECRET,
         "SERVICE_URLS": '{"consent": "https://consent.example.com"}',
-        "MASTER_KEYS": str(tmp_path / "file"),
+        "MASTER_KEYS": str(tmp_path / "masters"),
         "ERASURE_LEDGER": str(tmp_path / "erasures"),
-        "COMPANY": str(tmp_path / "file"),
+        "COMPANY": str(tmp_path / "company.toml"),
     }
 
 
@@ -111,13 +116,34 @@ def test_a_local_environment_may(put: pytest.MonkeyPatch) -> None:
     assert load(Settings).clock_offset == Path("clock")
 
 
-def test_the_company_comes_from_its_file(tmp_path: Path) -> None:
-    from .conftest import COMPANY
+def test_the_company_and_the_keys_come_from_their_files(put: pytest.MonkeyPatch) -> None:
+    settings = load(Settings)
+    assert (settings.company.name, settings.company.postal_address) == ("Sample Express", ("1 Sample Street",))
+    assert settings.master_keys == {1: bytes(32)}
+    assert "\\x00" not in repr(settings)
 
-    (tmp_path / "company.toml").write_text(COMPANY)
-    read = company(tmp_path / "company.toml")
-    assert (read.name, read.sender, read.postal_address) == (
-        "Sample Express",
-        "privacy@example.com",
-        ("1 Sample Street",),
-    )
+
+FILES = {
+    "no file": (None, None, {"MASTER_KEYS", "COMPANY"}),
+    "not of the format": ("{", "name =", {"MASTER_KEYS", "COMPANY"}),
+    "no mapping": ("[1]", "", {"MASTER_KEYS"} | {f"COMPANY_{name.upper()}" for name in Company.model_fields}),
+    "incomplete": ('{"1": "AAAA"}', COMPANY.replace("sender", "from"), {"MASTER_KEYS_1", "COMPANY_SENDER"}),
+    "another version": ('{"one": "AAAA"}', COMPANY, {"MASTER_KEYS_ONE_[KEY]", "MASTER_KEYS_ONE"}),
+    "no key": ("{}", COMPANY, {"MASTER_KEYS"}),
+}
+
+
+@pytest.mark.parametrize(("keys", "company", "wrong"), FILES.values(), ids=FILES)
+def test_what_is_wrong_in_a_file_is_told_too(
+    put: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    keys: str | None,
+    company: str | None,
+    wrong: set[str],
+) -> None:
+    for name, text in (("masters", keys), ("company.toml", company)):
+        (tmp_path / name).unlink()
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert set(complaints(capsys)) == wrong

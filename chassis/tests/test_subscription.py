@@ -23,7 +23,7 @@ from local_stack.ports import free_port
 from local_stack.servers import Servers
 
 from .conftest import Subscribed, Told, effects, letters, reached, reading
-from .sample import SERVICE, Letter, Sample
+from .sample import SERVICE, Letter, Note, Sample, topic
 
 
 def letter(number: int, name: str = "a", **changes: Any) -> Record:
@@ -66,6 +66,33 @@ async def test_poison_at_the_head_of_a_batch_loses_nothing(
         assert await reached(rt.pool, len(LOSSES)) == [1, 2, 3, 4]
     assert [reason for reason, _ in await letters(rt.pool)] == ["header-null", "header-not-utf8", "schema", "no-body"]
     assert (await positions(rt))[0] == 2 * len(LOSSES)
+
+
+class NoText(str):
+    """A name that goes out as bytes which are no text, as some client libraries allow."""
+
+    def encode(self, *_: Any) -> bytes:
+        return b"\xff\xfe"
+
+
+async def test_a_header_name_that_the_client_library_cannot_read_stops_its_topic_and_is_told(
+    rt: Runtime[Any], tell: Told, subscribed: Subscribed, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+
+    sample.handlers.topics = {**sample.handlers.topics, "notes": topic("notes", "tester")}
+    sample.handlers.reaction(Note)(sample.react)
+    await tell(letter(1))
+    async with subscribed() as subscription:
+        await reached(rt.pool, 1)
+        with monkeypatch.context() as patch:
+            for module in ("producer", "message_accumulator"):
+                patch.setattr(f"aiokafka.producer.{module}.DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+            await tell(replace(letter(2), headers=((NoText("x"), b"1"),)))
+        await until(lambda: asyncio.sleep(0, "stopped letters: 0 is unreadable" in (subscription.problem or "")))
+        await tell(record(Note(name="n", number=3), source="tester", sequence=1))
+        assert await reached(rt.pool, 2) == [1, 3]
+    assert (await positions(rt))[0] == 1
 
 
 async def test_a_batch_that_is_revoked_while_it_waits_is_applied_by_the_next_owner(

@@ -40,13 +40,9 @@ async def test_the_earliest_fires_first(pool: Pool) -> None:
     assert await effects(pool) == [1, 2, 3]
 
 
-async def test_a_timer_is_moved_and_cancelled_by_its_name(pool: Pool) -> None:
+async def test_a_timer_is_moved_by_its_name(pool: Pool) -> None:
     await put(pool, "moved", 1)
     await put(pool, "moved", 2, after=60)
-    await put(pool, "gone", 9)
-    async with transaction(pool) as tx:
-        await timers.cancel(tx, "ring", "gone")
-        await timers.cancel(tx, "ring", "never-set")
     assert await timers.fire_due(pool, RING, START) == 0
     await timers.fire_due(pool, RING, START + timedelta(minutes=1))
     assert await effects(pool) == [2]

@@ -117,8 +117,9 @@ async def _letters(company: Company, service: str) -> dict[tuple[str, int, int],
 
 async def operate(company: Company, service: str, *arguments: str) -> tuple[int, str]:
     """What an operator types: exit status and output."""
+    who = [] if arguments[0] == "list" or "--operator" in arguments else ["--operator", "operator-01"]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", service, "dead-letters", *arguments),
+        *(sys.executable, "-m", service, "dead-letters", *arguments, *who),
         env=company.stack.env(service),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -288,7 +289,7 @@ async def test_a_reaction_that_fails_is_done_once_and_in_order_when_it_is_replay
         for service in services:
             await company.as_owner(service, "ALTER TABLE chassis.outbox DROP CONSTRAINT planted")
     for service in services:
-        assert (await operate(company, service, "replay", await _dead(company, service)))[0] == 0
+        assert (await operate(company, service, "replay", await _dead(company, service))) == (0, "applied 2\n")
         await eventually("both answers", partial(_answers, company, service, stuck, 2))
         assert await _letters(company, service) == {}
 

@@ -70,6 +70,7 @@ async def test_whatever_reads_leaves_its_record_on_kafka_and_in_the_audit(compan
     await company.get("consent", "/v1/choices", "website", subject=customer.subject)
     await company.post("accounts", "/v1/customers/find", {"email": customer.email}, status=200)
     await company.send("GET", "accounts", "/v1/marketing-list", "marketing")
+    await company.send("PATCH", "accounts", f"/v1/customers/{customer.account}", "website", json={"name": "Xenia"})
     feed = {"recipient": PARTNER, "purpose": "third_party_marketing"}
     await company.post("accounts", "/v1/feeds", feed, "operator-01", status=202)
     names = {"request": "", "subject": customer.subject, "partner": PARTNER}

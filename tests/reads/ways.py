@@ -109,7 +109,7 @@ WAYS: dict[str, dict[str, Way]] = {
     },
     "accounts": {
         "POST /v1/customers": WRITES,
-        "PATCH /v1/customers/{account_id}": "puts right what it is given, answers with an id and a version",
+        "PATCH /v1/customers/{account_id}": _accessed("accounts", actor="system/website", action="view"),
         "POST /v1/customers/find": _accessed("accounts", actor="system/website", action="search"),
         "POST /v1/feeds": IDS,
         "GET /v1/feeds/{feed_id}": IDS,

@@ -33,17 +33,58 @@ class Principal:
     scopes: frozenset[str]
 
 
-class Auth:
-    """Checks tokens for one audience. `fetch` answers the issuer's JSON documents by URL."""
+class Issuer:
+    """The deployment's OIDC issuer: its keys, and tokens of our own for each audience by client credentials."""
 
-    def __init__(self, issuer: str, audience: str, fetch: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
-        self._issuer = issuer.rstrip("/")
-        self._fetch = fetch
+    def __init__(self, http: httpx.AsyncClient, url: str, client: tuple[str, str]) -> None:
+        self.url = url.rstrip("/")
+        self._http, self._client = http, client
         self._keys: KeySet | None = None
         self._fetched = -_FRESH_SECONDS
         self._lock = asyncio.Lock()
+        self._tokens: dict[str, tuple[str, float]] = {}
+
+    async def keys(self, age: float) -> KeySet:
+        """Keys at most `age` seconds old, or older ones while the issuer is away."""
+        if self._keys and time.monotonic() - self._fetched <= age:
+            return self._keys
+        async with self._lock:
+            if self._keys is None or time.monotonic() - self._fetched > age:
+                try:
+                    found = await self._json("GET", await self._endpoint("jwks_uri"))
+                    self._keys = KeySet.import_key_set(found)  # type: ignore[arg-type]  # a JWKS document
+                except (httpx.HTTPError, KeyError, ValueError) as error:
+                    log.warning("the issuer's keys are not to be had: %s", type(error).__name__)
+                    if self._keys is None:
+                        raise Problem(503, "unavailable", "Try again shortly", headers={"Retry-After": "2"}) from None
+                self._fetched = time.monotonic()
+            return self._keys
+
+    async def token(self, audience: str) -> str:
+        """A token for calling a service. Raises `httpx.HTTPError` when the issuer is away or refuses."""
+        token, expires = self._tokens.get(audience, ("", 0.0))
+        if time.monotonic() < expires:
+            return token
+        data = {"grant_type": "client_credentials", "audience": audience}
+        given = await self._json("POST", await self._endpoint("token_endpoint"), data=data, auth=self._client)
+        self._tokens[audience] = (given["access_token"], time.monotonic() + given["expires_in"] - 30)
+        return str(given["access_token"])
+
+    async def _endpoint(self, name: str) -> str:
+        return str((await self._json("GET", f"{self.url}/.well-known/openid-configuration"))[name])
+
+    async def _json(self, method: str, url: str, **options: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = (await self._http.request(method, url, **options)).raise_for_status().json()
+        return answer
+
+
+class Auth:
+    """Checks tokens for one audience."""
+
+    def __init__(self, issuer: Issuer, audience: str) -> None:
+        self._issuer = issuer
         self._claims = JWTClaimsRegistry(
-            iss={"essential": True, "value": self._issuer},
+            iss={"essential": True, "value": issuer.url},
             aud={"essential": True, "value": audience},
             sub={"essential": True},
             exp={"essential": True},
@@ -74,30 +115,14 @@ class Auth:
         return Principal(str(claims["sub"]), frozenset(str(claims.get("scope", "")).split()))
 
     async def _decode(self, token: str) -> dict[str, Any]:
-        keys = await self._key_set(_FRESH_SECONDS)
+        keys = await self._issuer.keys(_FRESH_SECONDS)
         try:
             return jwt.decode(token, keys, algorithms=["RS256", "ES256"]).claims
         except (JoseError, ValueError):
-            newer = await self._key_set(_REFETCH_SECONDS)  # the issuer may have rotated its keys
+            newer = await self._issuer.keys(_REFETCH_SECONDS)  # the issuer may have rotated its keys
             if newer is keys:
                 raise
             return jwt.decode(token, newer, algorithms=["RS256", "ES256"]).claims
-
-    async def _key_set(self, age: float) -> KeySet:
-        """Keys at most `age` seconds old, or older ones while the issuer is away."""
-        if self._keys and time.monotonic() - self._fetched <= age:
-            return self._keys
-        async with self._lock:
-            if self._keys is None or time.monotonic() - self._fetched > age:
-                try:
-                    found = await self._fetch(f"{self._issuer}/.well-known/openid-configuration")
-                    self._keys = KeySet.import_key_set(await self._fetch(found["jwks_uri"]))  # type: ignore[arg-type]  # a JWKS document
-                except (httpx.HTTPError, KeyError, ValueError) as error:
-                    log.warning("the issuer's keys are not to be had: %s", type(error).__name__)
-                    if self._keys is None:
-                        raise Problem(503, "unavailable", "Try again shortly", headers={"Retry-After": "2"}) from None
-                self._fetched = time.monotonic()
-            return self._keys
 
 
 def _unauthorized(title: str) -> Problem:
@@ -105,42 +130,24 @@ def _unauthorized(title: str) -> Problem:
 
 
 class Caller:
-    """Calls other services: bearer token by client credentials for each audience, trace context, no redirects."""
+    """Calls other services, named in `SERVICE_URLS`: bearer token for each, trace context, no redirects.
 
-    def __init__(self, http: httpx.AsyncClient, issuer: str, client: tuple[str, str], urls: dict[str, str]) -> None:
-        self._http = http
-        self._issuer = issuer.rstrip("/")
-        self._client = client
-        self._urls = urls
-        self._tokens: dict[str, tuple[str, float]] = {}
+    Both verbs raise `httpx.HTTPError` when the service cannot be reached.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, issuer: Issuer, urls: dict[str, str]) -> None:
+        self._http, self._issuer, self._urls = http, issuer, urls
 
     async def get(self, service: str, path: str) -> httpx.Response:
-        """GET from a service named in `SERVICE_URLS`. Raises `httpx.HTTPError` when it cannot be reached."""
-        return await self._send("GET", service, path, None, {})
+        """GET from a service."""
+        return await self._send("GET", service, path)
 
-    async def post(
-        self, service: str, path: str, json: dict[str, Any], idempotency_key: str | None = None
-    ) -> httpx.Response:
-        """POST to a service named in `SERVICE_URLS`. Raises `httpx.HTTPError` when it cannot be reached."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return await self._send("POST", service, path, json, headers)
+    async def post(self, service: str, path: str, json: dict[str, Any]) -> httpx.Response:
+        """POST to a service."""
+        return await self._send("POST", service, path, json=json)
 
-    async def _send(
-        self, method: str, service: str, path: str, json: dict[str, Any] | None, headers: dict[str, str]
-    ) -> httpx.Response:
-        headers["Authorization"] = f"Bearer {await self._token(service)}"
+    async def _send(self, method: str, service: str, path: str, **body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {await self._issuer.token(service)}"}
         if trace := traceparent():
             headers["traceparent"] = trace
-        return await self._http.request(method, self._urls[service].rstrip("/") + path, json=json, headers=headers)
-
-    async def _token(self, audience: str) -> str:
-        token, expires = self._tokens.get(audience, ("", 0.0))
-        if time.monotonic() < expires:
-            return token
-        found = (await self._http.get(f"{self._issuer}/.well-known/openid-configuration")).raise_for_status().json()
-        answer = await self._http.post(
-            found["token_endpoint"], data={"grant_type": "client_credentials", "audience": audience}, auth=self._client
-        )
-        given = answer.raise_for_status().json()
-        self._tokens[audience] = (given["access_token"], time.monotonic() + given["expires_in"] - 30)
-        return str(given["access_token"])
+        return await self._http.request(method, self._urls[service].rstrip("/") + path, headers=headers, **body)

@@ -4,10 +4,12 @@ A transaction ends with a statement of its own: after a swallowed SQL error Post
 without a word, and that statement fails instead.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Never, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -15,6 +17,7 @@ from asyncpg.pool import PoolConnectionProxy
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
+log = logging.getLogger(__name__)
 _TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")
 _TRANSIENT_STATES = ("25006", "55P03")
 _QUERY_CANCELED = "57014"
@@ -99,6 +102,26 @@ def _is_lost(connection: Connection) -> bool:
 def affected(status: str) -> int:
     """The number of rows in a command's status, as in `UPDATE 3`."""
     return int(status.rsplit(" ", 1)[-1])
+
+
+async def repeat(what: str, work: Callable[[], Awaitable[object]], seconds: float) -> Never:
+    """Do the work for ever: again at once where it found some (a true value), else after a while.
+
+    A fault is waited out, whatever it is; only its class name goes to the log, since messages may hold values.
+    """
+    while True:
+        busy: object = False
+        try:
+            busy = await work()
+        except Exception as error:
+            log.warning("%s waits: %s", what, type(error).__name__)
+        if not busy:
+            await asyncio.sleep(seconds)
+
+
+def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as columns, for `unnest`."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 def as_json(value: Any) -> str:

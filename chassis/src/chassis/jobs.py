@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from chassis import crash
 from chassis.database import Connection, Pool, affected, transaction
-from chassis.telemetry import counter, span, traceparent
+from chassis.telemetry import carried, counter, span
 
 log = logging.getLogger(__name__)
 _DONE = counter("jobs_done", "jobs whose effect committed")
@@ -31,12 +31,13 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 600.0
 
 @dataclass(frozen=True)
 class Job:
-    """One job, unique by kind and key. `attempts` counts this one, from 1."""
+    """One job, unique by kind and key. `attempts` counts this one, from 1; `claim` names who does it."""
 
     kind: str
     key: str
     payload: dict[str, Any]
     attempts: int
+    claim: UUID
 
 
 Effect = Callable[[Connection], Awaitable[None]]
@@ -71,19 +72,10 @@ async def put(tx: Connection, kind: str, key: str, payload: dict[str, Any], dead
 async def put_many(tx: Connection, kind: str, keys: list[str], payload: dict[str, Any], deadline: timedelta) -> None:
     """Add many jobs of one kind with the same payload."""
     await tx.execute(
-        "INSERT INTO chassis.jobs (kind, key, payload, deadline, traceparent)"
+        "INSERT INTO chassis.jobs (kind, key, payload, deadline, trace)"
         " SELECT $1, key, $3, now() + $4::interval, $5 FROM unnest($2::text[]) AS key ON CONFLICT DO NOTHING",
-        kind,
-        keys,
-        payload,
-        deadline,
-        traceparent(),
+        *(kind, keys, payload, deadline, carried()),
     )
-
-
-async def cancel(tx: Connection, kind: str, key: str) -> None:
-    """Remove a job, if it is there; one under way loses its claim, and its effect will not commit."""
-    await tx.execute("DELETE FROM chassis.jobs WHERE kind = $1 AND key = $2", kind, key)
 
 
 async def run_one(pool: Pool, kind: str, how: JobKind, holder: str = "") -> bool:
@@ -93,38 +85,35 @@ async def run_one(pool: Pool, kind: str, how: JobKind, holder: str = "") -> bool
             "UPDATE chassis.jobs SET claim = $2, holder = $4, attempts = attempts + 1, run_at = now() + $3::interval"
             " WHERE (kind, key) = (SELECT kind, key FROM chassis.jobs WHERE kind = $1 AND run_at <= now()"
             " ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)"
-            " RETURNING kind, key, payload, attempts, claim, traceparent, deadline <= now() AS late",
-            kind,
-            uuid7(),
-            LEASE,
-            holder,
+            " RETURNING key, payload, attempts, trace, deadline <= now() AS late",
+            *(kind, claim := uuid7(), LEASE, holder),
         )
     if row is None:
         return False
     crash.point("jobs.after-claim")
-    job, claim = Job(row["kind"], row["key"], row["payload"], row["attempts"]), row["claim"]
+    job, trace = Job(kind, row["key"], row["payload"], row["attempts"], claim), row["trace"]
     try:
-        with span(f"job {kind}", row["traceparent"]):
+        with span(f"job {kind}", trace.pop("traceparent", None), **trace):
             if row["late"]:
-                await _finish(pool, job, claim, lambda tx: how.expired(job, tx))
+                await _finish(pool, job, lambda tx: how.expired(job, tx))
                 _EXPIRED.add(1, {"kind": kind})
             else:
                 async with asyncio.timeout(LEASE.total_seconds() * 0.9):
                     effect = await how.handler(job)
                 crash.point("jobs.before-effect")
-                await _finish(pool, job, claim, effect)
+                await _finish(pool, job, effect)
                 _DONE.add(1, {"kind": kind})
     except _Superseded:
         log.warning("job %s was claimed by another worker", kind)
     except Exception as error:
-        await _again(pool, job, claim, error)
+        await _again(pool, job, error)
     return True
 
 
-async def _finish(pool: Pool, job: Job, claim: UUID, effect: Effect) -> None:
+async def _finish(pool: Pool, job: Job, effect: Effect) -> None:
     async with transaction(pool) as tx:
         removed = await tx.execute(
-            "DELETE FROM chassis.jobs WHERE kind = $1 AND key = $2 AND claim = $3", job.kind, job.key, claim
+            "DELETE FROM chassis.jobs WHERE kind = $1 AND key = $2 AND claim = $3", job.kind, job.key, job.claim
         )
         if not affected(removed):
             raise _Superseded
@@ -132,41 +121,29 @@ async def _finish(pool: Pool, job: Job, claim: UUID, effect: Effect) -> None:
     crash.point("jobs.after-effect")
 
 
-async def _again(pool: Pool, job: Job, claim: UUID, error: Exception) -> None:
-    reason = error.reason if isinstance(error, Retry) else type(error).__name__
-    log.warning("job %s attempt %d: %s", job.kind, job.attempts, reason)
+async def _again(pool: Pool, job: Job, error: Exception) -> None:
+    asked = error if isinstance(error, Retry) else Retry(reason=type(error).__name__)
+    log.warning("job %s attempt %d: %s", job.kind, job.attempts, asked.reason)
     _RETRIED.add(1, {"kind": job.kind})
-    after = error.after if isinstance(error, Retry) else None
-    if after is None:
-        after = timedelta(seconds=min(_FIRST_BACKOFF * 2 ** min(job.attempts, 20), _LONGEST_BACKOFF))
+    backoff = timedelta(seconds=min(_FIRST_BACKOFF * 2 ** min(job.attempts, 20), _LONGEST_BACKOFF))
     async with transaction(pool) as tx:
         await tx.execute(
             "UPDATE chassis.jobs SET claim = NULL, run_at = now() + CASE WHEN deadline > now()"
             " THEN least($4::interval, deadline - now()) ELSE $4::interval END"
             " WHERE kind = $1 AND key = $2 AND claim = $3",
-            job.kind,
-            job.key,
-            claim,
-            after,
+            *(job.kind, job.key, job.claim, backoff if asked.after is None else asked.after),
         )
 
 
-async def run(pool: Pool, kinds: Mapping[str, JobKind], holder: str, poll: float = 0.2) -> None:
-    """Work for ever, each kind with its own number of workers; a missing database is waited for.
+async def take_up(tx: Connection, holder: str) -> None:
+    """Let what an earlier process of this instance had claimed be done at once."""
+    await tx.execute(
+        "UPDATE chassis.jobs SET claim = NULL, run_at = now() WHERE holder = $1 AND claim IS NOT NULL", holder
+    )
 
-    `holder` names this instance: what an earlier process of it had claimed is taken up at once.
-    """
-    while True:
-        try:
-            async with transaction(pool) as tx:
-                await tx.execute(
-                    "UPDATE chassis.jobs SET claim = NULL, run_at = now() WHERE holder = $1 AND claim IS NOT NULL",
-                    holder,
-                )
-            break
-        except Exception as error:
-            log.warning("jobs wait: %s", type(error).__name__)
-            await asyncio.sleep(1)
+
+async def run(pool: Pool, kinds: Mapping[str, JobKind], holder: str, poll: float = 0.2) -> None:
+    """Work for ever, each kind with its own number of workers; a missing database is waited for."""
     async with asyncio.TaskGroup() as workers:
         for kind, how in kinds.items():
             found = asyncio.Event()
@@ -180,7 +157,7 @@ async def _work(pool: Pool, kind: str, how: JobKind, holder: str, found: asyncio
     Cancelled, it lets the job under way end: what was sent shall be known to have been sent.
     """
     while True:
-        attempt = asyncio.create_task(run_one(pool, kind, how, holder))
+        attempt, busy = asyncio.create_task(run_one(pool, kind, how, holder)), False
         try:
             busy = await asyncio.shield(attempt)
         except asyncio.CancelledError:
@@ -189,7 +166,6 @@ async def _work(pool: Pool, kind: str, how: JobKind, holder: str, found: asyncio
             raise
         except Exception as error:
             log.warning("jobs wait: %s", type(error).__name__)
-            busy = False
         if busy:
             found.set()
             continue

@@ -23,8 +23,8 @@ CODE = 1
 _HEAD = re.compile(r"-- requires code >= (\d+)")
 
 
-class SchemaTooNew(Exception):
-    """A migration was applied that this code is too old for: deploy newer code."""
+class WrongSchema(Exception):
+    """The schema is not the one this code needs; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -71,32 +71,26 @@ async def apply(owner: "asyncpg.Connection[asyncpg.Record]", service: str, migra
             if (migration.scope, migration.name) in done:
                 continue
             async with owner.transaction():
-                await owner.execute(
-                    migration.sql.replace(":runtime", f'"{service}"').replace(":owner", f'"{service}_owner"')
-                )
-                await owner.execute(
-                    "INSERT INTO public.migrations (scope, name, requires) VALUES ($1, $2, $3)",
-                    migration.scope,
-                    migration.name,
-                    migration.requires,
-                )
+                sql = migration.sql.replace(":runtime", f'"{service}"').replace(":owner", f'"{service}_owner"')
+                await owner.execute(sql)
+                done_now = "INSERT INTO public.migrations (scope, name, requires) VALUES ($1, $2, $3)"
+                await owner.execute(done_now, migration.scope, migration.name, migration.requires)
             applied.append(f"{migration.scope}/{migration.name}")
         return applied
     finally:
         await owner.execute("SELECT pg_advisory_unlock(hashtext('chassis.migrate'))")
 
 
-async def missing(tx: Connection, migrations: list[Migration]) -> list[str]:
-    """What this code needs and the schema does not have yet. Raises `SchemaTooNew`."""
-    try:
-        async with tx.transaction():
-            rows = await tx.fetch("SELECT scope, name, requires FROM public.migrations")
-    except asyncpg.UndefinedTableError:
-        rows = []
+async def check(tx: Connection, migrations: list[Migration]) -> None:
+    """Raises `WrongSchema` where the schema lacks what this code needs, or has what it is too old for."""
+    if not await tx.fetchval("SELECT to_regclass('public.migrations')"):
+        raise WrongSchema("migrations missing: all")
+    rows = await tx.fetch("SELECT scope, name, requires FROM public.migrations")
     if any(row["requires"] > CODE for row in rows):
-        raise SchemaTooNew("the schema needs newer code")
+        raise WrongSchema("the schema needs newer code")
     done = {(row["scope"], row["name"]) for row in rows}
-    return [f"{each.scope}/{each.name}" for each in migrations if (each.scope, each.name) not in done]
+    if missing := [f"{each.scope}/{each.name}" for each in migrations if (each.scope, each.name) not in done]:
+        raise WrongSchema(f"migrations missing: {', '.join(missing)}")
 
 
 async def connect(url: str, patience: float = 60) -> "asyncpg.Connection[asyncpg.Record]":

@@ -1,7 +1,8 @@
 """Errors over HTTP as RFC 9457 problem details. They tell what is wrong and never repeat what was sent."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -19,50 +20,41 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 64 * 1024
 
 
+@dataclass
 class Problem(Exception):
     """An answer with an error. `code` becomes the type `/problems/<code>`; `extra` holds further members."""
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        title: str,
-        detail: str | None = None,
-        extra: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(code)
-        self.status, self.code, self.title, self.detail = status, code, title, detail
-        self.extra, self.headers = extra or {}, headers
+    status: int
+    code: str
+    title: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] | None = None
 
     def response(self) -> JSONResponse:
         """The answer as `application/problem+json`."""
-        body = {"type": f"/problems/{self.code}", "title": self.title, "status": self.status} | self.extra
-        if self.detail:
-            body["detail"] = self.detail
+        body = {"type": f"/problems/{self.code}", "title": self.title, "status": self.status, **self.extra}
         return JSONResponse(body, self.status, self.headers, media_type="application/problem+json")
 
 
 def install(app: FastAPI) -> None:
     """Answer every error of this application with a problem."""
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Edge)
 
+    @app.exception_handler(Problem)
+    async def known(_: Request, problem: Problem) -> JSONResponse:
+        return problem.response()
 
-async def _problem(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Problem)  # noqa: S101 - the handler is registered for this class
-    return error.response()
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        return _http(error).response()
 
-
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for this class
-    faults = [{"at": _place(each), "fault": each["type"]} for each in error.errors()]
-    malformed = any(fault["fault"] == "json_invalid" for fault in faults)
-    if malformed:
-        return Problem(400, "malformed", "The body is not JSON").response()
-    return Problem(422, "invalid", "The request does not have the expected form", extra={"faults": faults}).response()
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = [{"at": _place(each), "fault": each["type"]} for each in error.errors()]
+        if any(fault["fault"] == "json_invalid" for fault in faults):
+            return Problem(400, "malformed", "The body is not JSON").response()
+        title = "The request does not have the expected form"
+        return Problem(422, "invalid", title, {"faults": faults}).response()
 
 
 def _place(fault: dict[str, Any]) -> str:
@@ -71,11 +63,9 @@ def _place(fault: dict[str, Any]) -> str:
     return ".".join(map(str, fault["loc"][:named]))
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for this class
+def _http(error: HTTPException) -> Problem:
     title = HTTPStatus(error.status_code).phrase
-    headers = dict(error.headers) if error.headers else None
-    return Problem(error.status_code, title.lower().replace(" ", "-"), title, headers=headers).response()
+    return Problem(error.status_code, title.lower().replace(" ", "-"), title, headers=error.headers)
 
 
 def unexpected(error: Exception) -> Problem:
@@ -110,19 +100,15 @@ class Edge:
         headers = dict(scope["headers"])
         try:
             if int(headers.get(b"content-length", b"0")) > LARGEST_BODY:
-                raise _too_large()
+                raise HTTPException(413)
             with span(f"HTTP {scope['method']}", headers.get(b"traceparent", b"").decode("latin-1") or None):
                 await self._app(scope, _limited(receive), noted)
         except HTTPException as error:
-            await (await _http(Request(scope), error))(scope, receive, send)
+            await _http(error).response()(scope, receive, send)
         except Exception as error:
             problem = unexpected(error)
             if not started:
                 await problem.response()(scope, receive, send)
-
-
-def _too_large() -> HTTPException:
-    return HTTPException(413)
 
 
 def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
@@ -133,7 +119,7 @@ def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > LARGEST_BODY:
-            raise _too_large()
+            raise HTTPException(413)
         return message
 
     return limited

@@ -5,7 +5,6 @@ An erasure is first written to a ledger outside the database; the ledger is repl
 backup cannot bring an erased person back.
 """
 
-import base64
 import hashlib
 import hmac
 import json
@@ -17,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chassis import crash
-from chassis.database import Connection, Pool, transaction
+from chassis.database import Connection, Pool, affected, columns, transaction
 
 _NONCE = 12
 
@@ -36,14 +35,8 @@ class Sealing:
         self._masters = masters
         self._newest = max(masters)
         self._ledger = ledger
+        ledger.touch(mode=0o600)  # one that cannot be written is told at start, not at the first erasure
         self._index = hmac.digest(masters[min(masters)], b"fingerprints", "sha256")
-
-    @classmethod
-    def from_files(cls, masters: Path, ledger: Path) -> "Sealing":
-        """Read `{"1": "<base64 of 32 bytes>"}`."""
-        keys = {int(version): base64.b64decode(key) for version, key in json.loads(masters.read_text()).items()}
-        ledger.touch(mode=0o600)  # a ledger that cannot be written is told at start, not at the first erasure
-        return cls(keys, ledger)
 
     def fingerprint(self, purpose: str, value: str) -> bytes:
         """32 bytes by which a value can be looked up without being stored. Normalise the value first."""
@@ -68,8 +61,14 @@ class Sealing:
             raise KeyErased(context) from None
 
     async def erase(self, tx: Connection, owner: str) -> None:
-        """Write the ledger line, durable, then destroy the key."""
-        at: datetime = await tx.fetchval("SELECT clock_timestamp()")  # the clock that dates the keys
+        """Write the ledger line, durable, then destroy the key, if there is one.
+
+        Without one nothing is sealed for the owner, here or in a backup: a key goes by this way only.
+        """
+        find = "SELECT clock_timestamp() FROM keys.owners WHERE owner = $1 FOR UPDATE"  # the clock that dates the keys
+        at: datetime | None = await tx.fetchval(find, owner)
+        if at is None:
+            return
         line = json.dumps({"owner": owner, "at": at.isoformat()})
         with self._ledger.open("ab") as ledger:
             ledger.write(f"\n{line}\n".encode())  # a line of its own, even after one that a crash tore
@@ -83,15 +82,12 @@ class Sealing:
 
         A torn line is left out: its transaction never went on.
         """
-        if not self._ledger.exists():
-            return
         lines = [json.loads(line) for line in self._ledger.read_text().splitlines() if line.endswith("}")]
         async with transaction(pool) as tx:
             await tx.execute(
                 "DELETE FROM keys.owners USING unnest($1::text[], $2::timestamptz[]) AS erased (owner, at)"
                 " WHERE owners.owner = erased.owner AND owners.created_at <= erased.at",
-                [line["owner"] for line in lines],
-                [datetime.fromisoformat(line["at"]) for line in lines],
+                *columns([(line["owner"], datetime.fromisoformat(line["at"])) for line in lines], 2),
             )
 
     async def _key(self, tx: Connection, owner: str) -> bytes | None:
@@ -104,14 +100,8 @@ class Sealing:
     async def _new_key(self, tx: Connection, owner: str) -> bytes:
         key, nonce = AESGCM.generate_key(256), os.urandom(_NONCE)
         wrapped = nonce + AESGCM(self._masters[self._newest]).encrypt(nonce, key, owner.encode())
-        inserted = await tx.fetchval(
-            "INSERT INTO keys.owners (owner, master_version, wrapped) VALUES ($1, $2, $3)"
-            " ON CONFLICT (owner) DO NOTHING RETURNING true",
-            owner,
-            self._newest,
-            wrapped,
-        )
-        if inserted:
+        insert = "INSERT INTO keys.owners (owner, master_version, wrapped) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+        if affected(await tx.execute(insert, owner, self._newest, wrapped)):
             return key
         present = await self._key(tx, owner)
         if present is None:

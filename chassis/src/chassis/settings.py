@@ -1,36 +1,71 @@
 """Settings from the environment, checked all at once, and the company's own facts from `company.toml`."""
 
+import base64
+import json
 import socket
 import sys
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, FilePath, Json, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import pydantic
+from pydantic import BeforeValidator, ConfigDict, Field, Json, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 S = TypeVar("S", bound="Settings")
-
-
-def _verified(url: SecretStr | None) -> bool:
-    return url is None or "sslmode=verify-full" in url.get_secret_value()
-
-
-def _https(url: str) -> bool:
-    return url.startswith("https://")
+_Key = Annotated[bytes, Field(min_length=32, max_length=32)]
 
 
 _SECURE: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "public_url": (_https, "must be https"),
-    "database_url": (_verified, "must say sslmode=verify-full"),
-    "owner_database_url": (_verified, "must say sslmode=verify-full"),
+    "public_url": (lambda url: url.startswith("https://"), "must be https"),
+    "database_url": (lambda url: "sslmode=verify-full" in url.get_secret_value(), "must say sslmode=verify-full"),
     "kafka_tls": (bool, "must be on"),
-    "issuer": (_https, "must be https"),
-    "service_urls": (lambda urls: all(map(_https, urls.values())), "must hold https addresses only"),
+    "service_urls": (lambda urls: all(url.startswith("https://") for url in urls.values()), "must hold https only"),
     "clock_offset": (lambda file: file is None, "must be absent"),
 }
+_SECURE |= {"owner_database_url": _SECURE["database_url"], "issuer": _SECURE["public_url"]}
+
+
+class Company(pydantic.BaseModel):
+    """The company that this deployment serves, from the tables of `company.toml`; nothing in code names one."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    name: str
+    legal_name: str
+    website: str
+    time_zone: str
+    brand_color: str
+    sender: str
+    privacy_mailbox: str
+    product_mailbox: str
+    postal_address: tuple[str, ...]
+
+
+def _company(file: Any) -> Any:
+    """What the file says; errors tell no more than what kind they are."""
+    if isinstance(file, Company):
+        return file
+    tables = tomllib.loads(_text(file))
+    return {name: value for table in tables.values() for name, value in table.items()}
+
+
+def master_keys(file: Any) -> Any:
+    """Keys by version, from a file of JSON: `{"1": "<base64 of 32 bytes>"}`."""
+    if isinstance(file, dict):
+        return file
+    versions = json.loads(_text(file))
+    if not isinstance(versions, dict) or not all(isinstance(key, str) for key in versions.values()):
+        raise ValueError("keys in base64 by version are expected")
+    return {version: base64.b64decode(key) for version, key in versions.items()}
+
+
+def _text(file: str | Path) -> str:
+    try:
+        return Path(file).read_text("utf-8")
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {type(error).__name__}") from None
 
 
 class Settings(BaseSettings):
@@ -55,16 +90,17 @@ class Settings(BaseSettings):
     client_id: str
     client_secret: SecretStr
     service_urls: Json[dict[str, str]] = Field(default="{}", validate_default=True)
-    master_keys: FilePath
+    master_keys: Annotated[dict[int, _Key], NoDecode, BeforeValidator(master_keys), Field(repr=False, min_length=1)]
     erasure_ledger: Path
-    company: FilePath
+    company: Annotated[Company, NoDecode, BeforeValidator(_company)]
     clock_offset: Path | None = None
 
     @field_validator(*_SECURE)
     @classmethod
     def _secure_outside_a_local_environment(cls, value: Any, info: ValidationInfo) -> Any:
         holds, demand = _SECURE[str(info.field_name)]
-        if info.data.get("environment") != "local" and not holds(value):
+        absent = value is None and info.field_name == "owner_database_url"
+        if info.data.get("environment") != "local" and not (absent or holds(value)):
             raise ValueError(f"outside ENVIRONMENT=local it {demand}")
         return value
 
@@ -73,36 +109,9 @@ def load(settings: type[S]) -> S:
     """Read the environment, or print everything that is wrong with it and exit with status 2."""
     try:
         return settings()
-    except ValidationError as errors:
+    except pydantic.ValidationError as errors:
         print("The settings are not complete:", file=sys.stderr)
         for error in errors.errors(include_input=False, include_url=False):
             name = "_".join(str(part) for part in error["loc"]).upper()
             print(f"  {name}: {error['msg']}" if name else f"  {error['msg']}", file=sys.stderr)
         raise SystemExit(2) from None
-
-
-@dataclass(frozen=True)
-class Company:
-    """The company that this deployment serves; nothing in code names one."""
-
-    name: str
-    legal_name: str
-    website: str
-    time_zone: str
-    brand_color: str
-    sender: str
-    privacy_mailbox: str
-    product_mailbox: str
-    postal_address: tuple[str, ...]
-
-
-def company(path: Path) -> Company:
-    """Read `company.toml`: tables `company`, `mail` and `post`."""
-    data = tomllib.loads(path.read_text("utf-8"))
-    return Company(
-        **{name: data["company"][name] for name in ("name", "legal_name", "website", "time_zone", "brand_color")},
-        sender=data["mail"]["sender"],
-        privacy_mailbox=data["mail"]["privacy"],
-        product_mailbox=data["mail"]["product"],
-        postal_address=tuple(data["post"]["address"]),
-    )

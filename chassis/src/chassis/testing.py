@@ -28,7 +28,7 @@ from uuid_utils.compat import uuid7
 from chassis import jobs, migrate, timers
 from chassis.app.runtime import App, Runtime
 from chassis.app.service import http
-from chassis.auth import Auth, Caller
+from chassis.auth import Auth, Caller, Issuer
 from chassis.clock import Clock
 from chassis.consumer.batches import Batches
 from chassis.consumer.records import Record
@@ -165,10 +165,12 @@ COMPANY = Company(
 def runtime(tmp_path: Path, signing_key: RSAKey, servers: Servers) -> Callable[..., Runtime[Any]]:
     """`runtime("dsr", pool, DsrSettings, cooling_off=2)` gives a `Runtime` with a `FixedClock` and throw-away keys."""
 
-    async def fetch(url: str) -> dict[str, Any]:
-        if url.endswith("openid-configuration"):
-            return {"jwks_uri": f"{ISSUER}/jwks", "token_endpoint": f"{ISSUER}/token"}
-        return {"keys": [signing_key.as_dict(private=False)]}
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("openid-configuration"):
+            return httpx.Response(200, json={"jwks_uri": f"{ISSUER}/jwks", "token_endpoint": f"{ISSUER}/token"})
+        return httpx.Response(200, json={"keys": [signing_key.as_dict(private=False)]})
+
+    issuer = Issuer(httpx.AsyncClient(transport=httpx.MockTransport(answer)), ISSUER, ("unused", "unused"))
 
     def make(
         name: str,
@@ -180,7 +182,6 @@ def runtime(tmp_path: Path, signing_key: RSAKey, servers: Servers) -> Callable[.
         company: Company = COMPANY,
         **given: Any,
     ) -> Runtime[Any]:
-        (tmp_path / "unused").touch()
         values: dict[str, Any] = {
             "environment": "local",
             "port": 1,
@@ -193,19 +194,19 @@ def runtime(tmp_path: Path, signing_key: RSAKey, servers: Servers) -> Callable[.
             "issuer": ISSUER,
             "client_id": name,
             "client_secret": SecretStr("unused"),
-            "master_keys": tmp_path / "unused",
+            "master_keys": {1: os.urandom(32)},
             "erasure_ledger": tmp_path / "erasures",
-            "company": tmp_path / "unused",
+            "company": company,
         }
+        chosen = settings(**(values | given))
         return Runtime(
             name=name,
-            settings=settings(**(values | given)),
+            settings=chosen,
             pool=pool,
             clock=clock or FixedClock(),
-            sealing=Sealing({1: os.urandom(32)}, tmp_path / "erasures"),
-            auth=Auth(ISSUER, name, fetch),
-            call=call or Caller(httpx.AsyncClient(), ISSUER, (name, "unused"), {}),
-            company=company,
+            sealing=Sealing(chosen.master_keys, chosen.erasure_ledger),
+            auth=Auth(issuer, name),
+            call=call or Caller(httpx.AsyncClient(), issuer, {}),
         )
 
     return make
@@ -282,12 +283,11 @@ def record(
 async def deliver_records(app: App, runtime: Runtime[Any], *records: Record) -> Batches:
     """Put records through the real batch path, each at the next offset of its topic."""
     batches = Batches(runtime.pool, app.handlers, runtime.sealing, backoff=(0.0, 0.0))
-    positions = await batches.assigned({(each.topic, each.partition): 0 for each in records})
+    positions = await batches.assigned({each.place: 0 for each in records})
     placed = []
     for each in records:
-        where = (each.topic, each.partition)
-        placed.append(replace(each, offset=positions[where]))
-        positions[where] += 1
+        placed.append(replace(each, offset=positions[each.place]))
+        positions[each.place] += 1
     await batches.handle(placed)
     return batches
 

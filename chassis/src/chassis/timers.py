@@ -1,6 +1,5 @@
 """Timers in domain time. A timer's effects and its removal commit together, so that each fires once."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +8,8 @@ from typing import Any
 
 from chassis import crash
 from chassis.clock import Clock
-from chassis.database import Connection, Pool, transaction
-from chassis.telemetry import counter, span
+from chassis.database import Connection, Pool, repeat, transaction
+from chassis.telemetry import carried, counter, span
 
 log = logging.getLogger(__name__)
 _FIRED = counter("timers_fired", "timers whose effects committed")
@@ -25,6 +24,7 @@ class Timer:
     key: str
     due_at: datetime
     payload: dict[str, Any]
+    trace: dict[str, str]
 
 
 TimerHandler = Callable[[Timer, Connection], Awaitable[None]]
@@ -33,29 +33,21 @@ TimerHandler = Callable[[Timer, Connection], Awaitable[None]]
 async def put(tx: Connection, kind: str, key: str, due_at: datetime, payload: dict[str, Any] | None = None) -> None:
     """Set a timer, or move it."""
     await tx.execute(
-        "INSERT INTO chassis.timers (kind, key, due_at, payload) VALUES ($1, $2, $3, $4)"
+        "INSERT INTO chassis.timers (kind, key, due_at, payload, trace) VALUES ($1, $2, $3, $4, $5)"
         " ON CONFLICT (kind, key) DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload,"
-        " not_before = '-infinity', failures = 0",
-        kind,
-        key,
-        due_at,
-        payload or {},
+        " trace = excluded.trace, not_before = '-infinity', failures = 0",
+        *(kind, key, due_at, payload or {}, carried()),
     )
 
 
-async def cancel(tx: Connection, kind: str, key: str) -> None:
-    """Remove a timer, if it is there."""
-    await tx.execute("DELETE FROM chassis.timers WHERE kind = $1 AND key = $2", kind, key)
-
-
 async def fire_due(pool: Pool, handlers: Mapping[str, TimerHandler], now: datetime, limit: int = 100) -> int:
-    """Fire up to `limit` timers that are due, one transaction each. Returns how many fired.
+    """Try up to `limit` timers that are due, one transaction each. Returns how many were tried.
 
     A timer whose handler fails is tried again later and longer apart; the others go on.
     """
-    for fired in range(limit):
+    for tried in range(limit):
         if not await _fire_one(pool, handlers, now):
-            return fired
+            return tried
     return limit
 
 
@@ -66,14 +58,13 @@ async def _fire_one(pool: Pool, handlers: Mapping[str, TimerHandler], now: datet
             row = await tx.fetchrow(
                 "DELETE FROM chassis.timers WHERE (kind, key) = ("
                 " SELECT kind, key FROM chassis.timers WHERE due_at <= $1 AND not_before <= now() AND kind = ANY($2)"
-                " ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING kind, key, due_at, payload",
-                now,
-                list(handlers),
+                " ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING kind, key, due_at, payload, trace",
+                *(now, list(handlers)),
             )
             if row is None:
                 return False
             timer = Timer(**row)
-            with span(f"timer {timer.kind}"):
+            with span(f"timer {timer.kind}", links=[timer.trace.pop("traceparent", None)], **timer.trace):
                 await handlers[timer.kind](timer, tx)
             crash.point("timers.before-commit")
         crash.point("timers.after-commit")
@@ -88,19 +79,11 @@ async def _fire_one(pool: Pool, handlers: Mapping[str, TimerHandler], now: datet
                 "UPDATE chassis.timers SET failures = failures + 1,"
                 " not_before = now() + least(interval '1 second' * 2 ^ least(failures, 12), interval '1 hour')"
                 " WHERE kind = $1 AND key = $2",
-                timer.kind,
-                timer.key,
+                *(timer.kind, timer.key),
             )
     return True
 
 
 async def run(pool: Pool, handlers: Mapping[str, TimerHandler], clock: Clock, poll: float = 0.3) -> None:
     """Fire timers for ever. `poll` is in seconds; a missing database is waited for."""
-    while True:
-        try:
-            busy = await fire_due(pool, handlers, clock.now()) if handlers else 0
-        except Exception as error:
-            log.warning("timers wait: %s", type(error).__name__)
-            busy = 0
-        if not busy:
-            await asyncio.sleep(poll)
+    await repeat("timers", lambda: fire_due(pool, handlers, clock.now()), poll)

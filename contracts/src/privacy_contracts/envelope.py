@@ -31,6 +31,12 @@ class Event(BaseModel):
         """Whom or what it is about (CloudEvents `subject`), at most 64 characters."""
         raise NotImplementedError
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What traces say it is about: the id of the request that it belongs to, where there is one."""
+        request = getattr(self, "request", None) or getattr(self, "case", None)
+        return {"request_id": str(request)} if request else {}
+
     def to_bytes(self) -> bytes:
         """The JSON body as it stands on the topic."""
         return self.model_dump_json(exclude_none=True).encode()

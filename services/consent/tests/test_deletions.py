@@ -3,12 +3,10 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from httpx import Response
 
-from chassis.app import OperatorAct
-from chassis.database import transaction
 from chassis.testing import START, deliver, deliver_records, record
 from privacy_contracts.accounts import AccountDeleted, AccountStated
 from privacy_contracts.fields import Personal
@@ -137,16 +135,3 @@ async def test_a_choice_that_meets_a_deletion_leaves_nothing(consent: Any) -> No
         assert {answer.status_code for answer in done if isinstance(answer, Response)} <= {201, 410}
         assert await consent.rows("choices") == 0
         assert (await consent.choose("granted", subject)).status_code == 410
-
-
-async def test_what_an_operator_does_to_a_dead_letter_is_recorded(consent: Any) -> None:
-    act = OperatorAct(UUID(int=5), "dead_letter_discarded", "mended", "staff/operator-01", START)
-    async with transaction(consent.runtime.pool) as tx:
-        await consent.app.on_operator_act(tx, act)
-    [event] = await consent.emitted("operator.acted")
-    assert (event.topic, event.body["actor"], event.body["action"], event.body["reason"]) == (
-        "accesses.consent",
-        "staff/operator-01",
-        "dead_letter_discarded",
-        "mended",
-    )

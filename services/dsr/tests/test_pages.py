@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -192,7 +191,7 @@ def dsr_company() -> Callable[[str], str]:
     from chassis.testing import COMPANY
     from dsr.pages.routes import templates
 
-    return lambda name: templates().get_template("lost.html").render(company=replace(COMPANY, name=name))
+    return lambda name: templates().get_template("lost.html").render(company=COMPANY.model_copy(update={"name": name}))
 
 
 @pytest.mark.parametrize(

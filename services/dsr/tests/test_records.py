@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from uuid_utils.compat import uuid7
 
 import dsr as package
-from chassis.app import OperatorAct
-from chassis.database import transaction
 from dsr.queries import requests
 
 SOURCE = Path(package.__file__).parent
@@ -124,13 +121,3 @@ async def test_after_the_end_no_trace_of_the_address_is_left(dsr: Any, caplog: p
     assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.messages") == 0
     logged = [each.getMessage() for each in caplog.records if each.name != "httpx"]  # the test's own client
     assert not any("unmistakable" in line or "/r/" in line for line in logged)
-
-
-async def test_what_an_operator_does_with_a_dead_letter_is_an_event(dsr: Any) -> None:
-    letter = uuid7()
-    act = OperatorAct(letter, "dead_letter_discarded", "mended", "staff/op-1", dsr.clock.now())
-    async with transaction(dsr.pool) as tx:
-        await dsr.app.on_operator_act(tx, act)
-    (emitted,) = await dsr.everything()
-    assert (emitted.topic, emitted.type, emitted.subject) == ("accesses.dsr", "operator.acted", f"dead_letter/{letter}")
-    assert (emitted.body["actor"], emitted.body["reason"]) == ("staff/op-1", "mended")

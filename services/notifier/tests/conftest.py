@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from uuid_utils.compat import uuid7
 
 from chassis.app import App, Runtime
-from chassis.auth import Caller
+from chassis.auth import Caller, Issuer
 from chassis.database import Pool
 from notifier.app import build
 from notifier.letters import Letters
@@ -181,7 +181,7 @@ async def notifier(
 ) -> AsyncIterator[tuple[App, Runtime[Settings]]]:
     """The service as it is put together, and what it is put together of."""
     async with httpx.AsyncClient() as http:
-        call = Caller(http, peers.url, ("notifier", "secret"), {"dsr": peers.url, "consent": peers.url})
+        call = Caller(http, Issuer(http, peers.url, ("notifier", "secret")), {"dsr": peers.url, "consent": peers.url})
         made = runtime(
             "notifier", pool, Settings, call=call, smtp_host="127.0.0.1", smtp_port=mail_server.port, smtp_tls="none"
         )

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from chassis.app import App, Runtime
 from chassis.database import Pool, transaction
@@ -215,20 +214,6 @@ async def test_an_erased_key_is_a_deleted_account(
     await run_jobs(app, runtime)
     assert mail_server.taken == []
     assert (await said(pool, "notice.failed"))[0].body["reason"] == "account_deleted"
-
-
-async def test_an_operators_act_is_on_record(notifier: Notifier, pool: Pool) -> None:
-    from chassis.app import OperatorAct
-
-    app, _ = notifier
-    async with transaction(pool) as tx:
-        await app.on_operator_act(tx, OperatorAct(uuid7(), "dead_letter_shown", "triage", "staff/operator-01", NOW))
-    (acted,) = await outbox(pool)
-    assert (acted.type, acted.topic, acted.body["actor"]) == (
-        "operator.acted",
-        "accesses.notifier",
-        "staff/operator-01",
-    )
 
 
 async def test_projections_can_be_built_again(notifier: Notifier, pool: Pool, stated: Stated, request_id: UUID) -> None:

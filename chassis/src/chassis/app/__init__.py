@@ -3,6 +3,5 @@
 from chassis.app.idempotency import Once
 from chassis.app.runtime import App, Runtime
 from chassis.app.verbs import main
-from chassis.consumer.dead_letters import OperatorAct
 
-__all__ = ["App", "Once", "OperatorAct", "Runtime", "main"]
+__all__ = ["App", "Once", "Runtime", "main"]

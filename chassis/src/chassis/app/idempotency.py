@@ -5,6 +5,7 @@ request that comes meanwhile waits for the first.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -18,38 +19,35 @@ from chassis.problems import Problem
 _LONGEST_KEY = 128
 
 
+@dataclass(frozen=True)
 class OnceKey:
     """The key of one request, if it has one."""
 
-    def __init__(self, route: str, key: str | None, body_hash: bytes) -> None:
-        self._route, self._key, self._hash = route, key, body_hash
+    route: str
+    key: str | None
+    body_hash: bytes
 
     async def answer(
         self, tx: Connection, caller: Principal, status: int, work: Callable[[], Awaitable[BaseModel]]
     ) -> JSONResponse:
         """Do the work, or give the answer it had. 422 when the same key comes with another body."""
-        if self._key is None:
+        if self.key is None:
             return JSONResponse((await work()).model_dump(mode="json"), status)
-        name = (caller.subject, self._route, self._key)
+        name = (caller.subject, self.route, self.key)
         first = await tx.fetchval(
             "INSERT INTO chassis.answers (caller, route, key, body_hash) VALUES ($1, $2, $3, $4)"
             " ON CONFLICT DO NOTHING RETURNING true",
-            *name,
-            self._hash,
+            *(*name, self.body_hash),
         )
         if first:
             body = (await work()).model_dump(mode="json")
-            await tx.execute(
-                "UPDATE chassis.answers SET status = $4, body = $5 WHERE caller = $1 AND route = $2 AND key = $3",
-                *name,
-                status,
-                body,
-            )
+            answered = "UPDATE chassis.answers SET status = $4, body = $5 WHERE caller = $1 AND route = $2 AND key = $3"
+            await tx.execute(answered, *name, status, body)
             return JSONResponse(body, status)
         earlier = await tx.fetchrow(
             "SELECT body_hash, status, body FROM chassis.answers WHERE caller = $1 AND route = $2 AND key = $3", *name
         )
-        if earlier is None or earlier["body_hash"] != self._hash:
+        if earlier is None or earlier["body_hash"] != self.body_hash:
             raise Problem(422, "key-reused", "This Idempotency-Key was used with another body")
         return JSONResponse(earlier["body"], earlier["status"], {"Idempotency-Replayed": "true"})
 

@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chassis.app.runtime import App, Runtime, kafka
 from chassis.consumer.handlers import Handlers
-from chassis.consumer.records import Record, Undecodable, decode
+from chassis.consumer.records import Partition, Record, Undecodable, decode
 from chassis.consumer.subscription import as_record
 from chassis.database import Connection, transaction
 from chassis.settings import Settings
@@ -26,9 +26,8 @@ async def replay(runtime: Runtime[Settings], app: App) -> int:
     Raises `CannotReplay` when the service runs, or when the log does not reach the stored positions.
     """
     prefix = runtime.settings.topic_prefix
-    consumer = AIOKafkaConsumer(
-        **kafka(runtime.settings), isolation_level="read_committed", auto_offset_reset="earliest"
-    )
+    options = {"isolation_level": "read_committed", "auto_offset_reset": "earliest"}
+    consumer = AIOKafkaConsumer(**kafka(runtime.settings), **options)
     await consumer.start()
     try:
         async with transaction(runtime.pool) as tx:
@@ -38,24 +37,22 @@ async def replay(runtime: Runtime[Settings], app: App) -> int:
                 await tx.execute(f"DELETE FROM {table}")  # noqa: S608 - named in code
             left_out = await _never_applied(tx)
             applied = 0
-            for row in await tx.fetch(
-                "SELECT topic, partition, next_offset FROM chassis.positions ORDER BY 1, 2 FOR UPDATE"
-            ):
-                where = TopicPartition(prefix + row["topic"], row["partition"])
-                async for record in _records(consumer, where, row["next_offset"], prefix):
-                    if (record.topic, record.partition, record.offset) not in left_out:
+            positions = "SELECT topic, partition, next_offset FROM chassis.positions WHERE topic = ANY($1)"
+            for topic, partition, upto in await tx.fetch(f"{positions} FOR UPDATE", list(app.handlers.topics)):
+                async for record in _records(consumer, TopicPartition(prefix + topic, partition), upto, prefix):
+                    if (record.place, record.offset) not in left_out:
                         applied += await _apply(app.handlers, record, tx)
             return applied
     finally:
         await consumer.stop()
 
 
-async def _never_applied(tx: Connection) -> set[tuple[str, int, int]]:
+async def _never_applied(tx: Connection) -> set[tuple[Partition, int]]:
     rows = await tx.fetch(
         'SELECT topic, partition, "offset" FROM chassis.dead_letters'
         ' UNION ALL SELECT topic, partition, "offset" FROM chassis.discarded'
     )
-    return {(row["topic"], row["partition"], row["offset"]) for row in rows}
+    return {((topic, partition), offset) for topic, partition, offset in rows}
 
 
 async def _records(consumer: AIOKafkaConsumer, where: TopicPartition, upto: int, prefix: str) -> AsyncIterator[Record]:
@@ -64,21 +61,18 @@ async def _records(consumer: AIOKafkaConsumer, where: TopicPartition, upto: int,
     if (await consumer.end_offsets([where]))[where] < upto:
         raise CannotReplay(f"{where.topic}/{where.partition} does not reach the stored position {upto}")
     while await consumer.position(where) < upto:
-        batch = (await consumer.getmany(where, timeout_ms=_POLL_MS)).get(where, [])
-        for raw in batch:
+        for raw in (await consumer.getmany(where, timeout_ms=_POLL_MS)).get(where, []):
             if raw.offset < upto:
                 yield as_record(raw, prefix)
 
 
 async def _apply(handlers: Handlers, record: Record, tx: Connection) -> int:
     """1 when the record is an event that a projection handles."""
-    if record.topic not in handlers.topics:
-        return 0
     try:
         received = decode(record, handlers.topics[record.topic], handlers.events)
     except Undecodable:
         return 0  # it was a dead letter, or a repeat of one
-    if received is None or received.type not in handlers.projections:
+    if received is None or received.event.type not in handlers.projections:
         return 0
     await handlers.apply(received, tx, again=True)
     return 1

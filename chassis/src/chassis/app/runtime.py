@@ -1,17 +1,14 @@
 """What a service is given, and what it gives back: plain values, no container."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-import httpx
 from fastapi import APIRouter
 from faststream.security import BaseSecurity, SASLScram256
 
 from chassis.auth import Auth, Caller
 from chassis.clock import Clock
-from chassis.consumer.dead_letters import Audit
 from chassis.consumer.handlers import Handlers
 from chassis.database import Connection, Pool
 from chassis.jobs import JobKind
@@ -34,19 +31,21 @@ class Runtime(Generic[S_co]):
     sealing: Sealing
     auth: Auth
     call: Caller
-    company: Company
+
+    @property
+    def company(self) -> Company:
+        """Whom this deployment serves."""
+        return self.settings.company
 
 
 @dataclass(frozen=True)
 class App:
-    """A service, put together. `ready` names further conditions (None: met), `gauges` further numbers."""
+    """A service, put together. `gauges` are further numbers to show; `on_start` runs once the schema is there."""
 
     routers: list[APIRouter]
     handlers: Handlers
-    on_operator_act: Audit
     timers: Mapping[str, TimerHandler] = field(default_factory=dict)
     jobs: Mapping[str, JobKind] = field(default_factory=dict)
-    ready: Mapping[str, Callable[[], Awaitable[str | None]]] = field(default_factory=dict)
     gauges: Mapping[str, Callable[[Connection], Awaitable[float]]] = field(default_factory=dict)
     on_start: Callable[[], Awaitable[None]] | None = None
 
@@ -65,14 +64,3 @@ def kafka(settings: Settings) -> dict[str, Any]:
         "sasl_plain_username": settings.kafka_username,
         "sasl_plain_password": settings.kafka_password.get_secret_value(),
     }
-
-
-def edges(settings: Settings, name: str, http: httpx.AsyncClient) -> tuple[Auth, Caller]:
-    """Checking callers, and calling others."""
-
-    async def fetch(url: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((await http.get(url)).raise_for_status().text)
-        return document
-
-    client = (settings.client_id, settings.client_secret.get_secret_value())
-    return Auth(settings.issuer, name, fetch), Caller(http, settings.issuer, client, settings.service_urls)

@@ -5,11 +5,12 @@ It starts without Kafka or Postgres, says in `/readyz` what is missing, and neve
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from opentelemetry.metrics import get_meter
@@ -21,12 +22,18 @@ from chassis.app.runtime import App, Runtime, kafka, security
 from chassis.consumer import dead_letters
 from chassis.consumer.batches import Batches
 from chassis.consumer.subscription import Subscription
-from chassis.database import transaction
+from chassis.database import repeat, transaction
 from chassis.migrate import Migration
 from chassis.settings import Settings
 from privacy_contracts import asyncapi
 
 log = logging.getLogger(__name__)
+_GAUGES = {
+    "outbox_oldest_seconds": outbox.oldest_age,
+    "dead_letters": dead_letters.count,
+    "oldest_hold_seconds": dead_letters.oldest_hold,
+}
+_gauge = functools.cache(lambda name: get_meter("chassis").create_gauge(name))
 _GAUGE_SECONDS = 5.0
 _HOUSEKEEPING_SECONDS = 3600.0
 _DRAIN_SECONDS = 6
@@ -39,21 +46,11 @@ class Service:
         self._runtime, self._app, self._migrations = runtime, app, migrations
         settings = runtime.settings
         self._started: str | None = "starting"
-        self._subscription = Subscription(
-            Batches(runtime.pool, app.handlers, runtime.sealing),
-            group=runtime.name,
-            prefix=settings.topic_prefix,
-            bootstrap=settings.kafka_bootstrap,
-            security=security(settings),
-            session_ms=settings.session_timeout_ms,
-        )
-        self._relay = outbox.Relay(runtime.pool, runtime.name, settings.topic_prefix, settings.instance, self._producer)
-
-    def _producer(self) -> AIOKafkaProducer:
-        settings = self._runtime.settings
-        return AIOKafkaProducer(
-            **kafka(settings), transactional_id=f"{settings.topic_prefix}{self._runtime.name}-relay", acks="all"
-        )
+        connected = settings.kafka_bootstrap, security(settings), settings.session_timeout_ms
+        batches = Batches(runtime.pool, app.handlers, runtime.sealing)
+        self._subscription = Subscription(batches, runtime.name, settings.topic_prefix, *connected)
+        held = settings.topic_prefix, settings.instance, kafka(settings)
+        self._relay = outbox.Relay(runtime.pool, runtime.name, *held)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -81,58 +78,40 @@ class Service:
             parts.create_task(self._subscription.run())
             parts.create_task(timers.run(runtime.pool, app.timers, runtime.clock))
             parts.create_task(jobs.run(runtime.pool, app.jobs, runtime.settings.instance))
-            parts.create_task(self._measure())
-            parts.create_task(self._keep_house())
+            parts.create_task(repeat("measuring", self._measure, _GAUGE_SECONDS))
+            parts.create_task(repeat("housekeeping", self._keep_house, _HOUSEKEEPING_SECONDS))
 
     async def _prepare(self) -> None:
         """Wait for the schema, and destroy again what a restored backup may have brought back."""
-        while True:
+        while self._started:
             try:
                 async with transaction(self._runtime.pool) as tx:
-                    lacking = await migrate.missing(tx, self._migrations)
-                    if not lacking:
-                        await tx.execute("SELECT chassis.roll_inbox()")
+                    await migrate.check(tx, self._migrations)
+                    await tx.execute("SELECT chassis.roll_inbox()")
+                    await jobs.take_up(tx, self._runtime.settings.instance)
                     if await tx.fetchval("SELECT current_setting('fsync') = 'off'"):
                         log.warning("the database runs without fsync: a loss of power may lose committed state")
-                if not lacking:
-                    await self._runtime.sealing.replay_ledger(self._runtime.pool)
-                    if self._app.on_start:
-                        await self._app.on_start()
-                    self._started = None
-                    return
-                self._started = f"migrations missing: {', '.join(lacking)}"
-            except migrate.SchemaTooNew as error:
-                self._started = str(error)
+                await self._runtime.sealing.replay_ledger(self._runtime.pool)
+                if self._app.on_start:
+                    await self._app.on_start()
+                self._started = None
             except Exception as error:
+                wrong_schema = isinstance(error, migrate.WrongSchema)
+                self._started = str(error) if wrong_schema else f"waiting: {type(error).__name__}"
                 log.info("cannot start yet: %s", type(error).__name__)
-                self._started = f"waiting: {type(error).__name__}"
-            await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)
 
     async def _keep_house(self) -> None:
-        while True:
-            with contextlib.suppress(Exception):  # tried again within the hour; nothing depends on one round
-                async with transaction(self._runtime.pool) as tx:
-                    await tx.execute("SELECT chassis.roll_inbox()")
-                    await idempotency.forget(tx)
-            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        async with transaction(self._runtime.pool) as tx:
+            await tx.execute("SELECT chassis.roll_inbox()")
+            await idempotency.forget(tx)
 
     async def _measure(self) -> None:
-        """Read the gauges now and then, so that a scrape never waits for the database."""
-        gauges = {
-            "outbox_oldest_seconds": outbox.oldest_age,
-            "dead_letters": dead_letters.count,
-            "oldest_hold_seconds": dead_letters.oldest_hold,
-            **self._app.gauges,
-        }
-        meter = get_meter("chassis")
-        shown = {name: meter.create_gauge(name) for name in (*gauges, "consumer_lag_seconds")}
-        while True:
-            with contextlib.suppress(Exception):  # a gap in a curve; readiness tells of the database
-                async with transaction(self._runtime.pool) as tx:
-                    for name, read in gauges.items():
-                        shown[name].set(await read(tx))
-            shown["consumer_lag_seconds"].set(self._subscription.lag)
-            await asyncio.sleep(_GAUGE_SECONDS)
+        """Read the gauges, so that a scrape never waits for the database."""
+        _gauge("consumer_lag_seconds").set(self._subscription.lag)
+        async with transaction(self._runtime.pool) as tx:
+            for name, read in {**_GAUGES, **self._app.gauges}.items():
+                _gauge(name).set(await read(tx))
 
     async def problems(self) -> dict[str, str]:
         """What stands between this process and being ready, by part."""
@@ -144,11 +123,6 @@ class Service:
                 await tx.execute("SELECT 1")
         except Exception as error:
             found["database"] = type(error).__name__
-        for name, check in self._app.ready.items():
-            try:
-                found[name] = await check()
-            except Exception as error:
-                found[name] = type(error).__name__
         return {part: problem for part, problem in found.items() if problem}
 
 
@@ -161,31 +135,26 @@ def _ended(running: "asyncio.Task[None]") -> None:
 
 def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastAPI:
     """The HTTP application; without a `service` nothing runs beside it."""
-    api = FastAPI(
-        title=runtime.name,
-        version="1",
-        docs_url=None,
-        redoc_url=None,
-        lifespan=service.lifespan if service else None,
-        responses={"4XX": {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}},
-    )
+    problem = {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}
+    options: dict[str, Any] = {"docs_url": None, "redoc_url": None, "responses": {"4XX": problem}}
+    lifespan = service.lifespan if service else None
+    api = FastAPI(title=runtime.name, version="1", lifespan=lifespan, **options)
     problems.install(api)
     api.state.fingerprint = runtime.sealing.fingerprint
 
     @api.get("/livez", include_in_schema=False)
-    async def livez() -> Response:
-        return JSONResponse({"status": "alive"})
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
 
     @api.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         missing = await service.problems() if service else {}
-        return JSONResponse(
-            {"status": "not ready" if missing else "ready", "missing": missing}, 503 if missing else 200
-        )
+        status, code = ("not ready", 503) if missing else ("ready", 200)
+        return JSONResponse({"status": status, "missing": missing}, code)
 
     @api.get("/asyncapi.json", include_in_schema=False)
-    async def events() -> Response:
-        return JSONResponse(asyncapi.document(runtime.name))
+    async def events() -> dict[str, Any]:
+        return asyncapi.document(runtime.name)
 
     @api.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

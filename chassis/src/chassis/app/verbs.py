@@ -2,49 +2,50 @@
 
 import argparse
 import asyncio
-import getpass
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from importlib.resources.abc import Traversable
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import httpx
 import uvicorn
+from pydantic import ValidationError
+from uuid_utils.compat import uuid7
 
 from chassis import migrate, telemetry
 from chassis.app.replay import CannotReplay, replay
-from chassis.app.runtime import App, Runtime, S, edges
+from chassis.app.runtime import App, Runtime, S
 from chassis.app.service import Service, http
+from chassis.auth import Auth, Caller, Issuer
 from chassis.clock import Clock
 from chassis.consumer import dead_letters
-from chassis.consumer.dead_letters import OperatorAct
 from chassis.database import open_pool, transaction
 from chassis.sealing import Sealing
-from chassis.settings import Settings, company, load
+from chassis.settings import Settings, load
+from privacy_contracts.accesses import OperatorActed
 
 log = logging.getLogger(__name__)
 
 
-def main(name: str, settings: type[S], build: Callable[[Runtime[S]], App], migrations: Traversable) -> None:
+Build: TypeAlias = Callable[[Runtime[S]], App]
+ACTS = {
+    "show": ("dead_letter_shown", "one, with its body"),
+    "replay": ("dead_letter_replayed", "apply it and what waits behind it"),
+    "discard": ("dead_letter_discarded", "drop it and apply what waits behind it"),
+}
+
+
+def main(name: str, settings: type[S], build: Build[S], migrations: Traversable) -> None:
     """Read the command line and the environment, and do it. `migrations` is the service's folder of SQL."""
     arguments = _parser(name).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     for noisy in ("aiokafka", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if noisy == "aiokafka" else logging.WARNING)
     telemetry.setup(name)
-    given = load(settings)
-    wanted = migrate.all_of(name, migrations)
-    if arguments.verb == "migrate":
-        asyncio.run(_migrate(name, given, wanted))
-    elif arguments.verb == "serve":
-        asyncio.run(_serve(name, given, build, wanted))
-    elif arguments.verb == "replay":
-        asyncio.run(_replay(name, given, build))
-    else:
-        asyncio.run(_dead_letters(name, given, build, arguments))
+    asyncio.run(_do(arguments, load(settings), build, name, migrate.all_of(name, migrations)))
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -52,62 +53,50 @@ def _parser(name: str) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("serve", help="run the service")
     verbs.add_parser("migrate", help="bring the schema up to date, as the owner role")
-    verbs.add_parser(
-        "replay", help="wipe the projections and build them again from the log; the service must be stopped"
-    )
-    letters = verbs.add_parser("dead-letters", help="records that could not be applied").add_subparsers(
-        dest="act", required=True
-    )
-    letters.add_parser("list", help="every dead letter, without bodies")
-    for act, text in (
-        ("show", "one, with its body"),
-        ("replay", "apply it and what waits behind it"),
-        ("discard", "drop it and apply what waits behind it"),
-    ):
-        one = letters.add_parser(act, help=text)
+    replayed = "wipe the projections and build them again from the log; the service must be stopped"
+    verbs.add_parser("replay", help=replayed)
+    letters = verbs.add_parser("dead-letters", help="records that could not be applied")
+    acts = letters.add_subparsers(dest="act", required=True)
+    acts.add_parser("list", help="every dead letter, without bodies")
+    for act, (_, text) in ACTS.items():
+        one = acts.add_parser(act, help=text)
         one.add_argument("id", type=UUID)
         one.add_argument("--reason", required=act == "discard", default="inspection", help="a code, such as mended")
-        one.add_argument("--operator", default=getpass.getuser(), help="your pseudonymous staff id")
+        one.add_argument("--operator", required=True, help="your pseudonymous staff id, such as operator-01")
     return parser
 
 
-@asynccontextmanager
-async def _runtime(name: str, settings: S) -> AsyncIterator[Runtime[S]]:
+async def _do(
+    arguments: argparse.Namespace, settings: S, build: Build[S], name: str, migrations: list[migrate.Migration]
+) -> None:
+    if arguments.verb == "migrate":
+        return await _migrate(name, settings, migrations)
     pool = await open_pool(settings.database_url.get_secret_value(), name)
     async with httpx.AsyncClient(timeout=10, follow_redirects=False) as client:
-        auth, call = edges(settings, name, client)
+        issuer = Issuer(client, settings.issuer, (settings.client_id, settings.client_secret.get_secret_value()))
+        clock, sealing = Clock(settings.clock_offset), Sealing(settings.master_keys, settings.erasure_ledger)
+        edges = Auth(issuer, name), Caller(client, issuer, settings.service_urls)
+        runtime = Runtime(name, settings, pool, clock, sealing, *edges)
         try:
-            yield Runtime(
-                name=name,
-                settings=settings,
-                pool=pool,
-                clock=Clock(settings.clock_offset),
-                sealing=Sealing.from_files(settings.master_keys, settings.erasure_ledger),
-                auth=auth,
-                call=call,
-                company=company(settings.company),
-            )
+            app = build(runtime)
+            if arguments.verb == "serve":
+                await _serve(runtime, app, migrations)
+            elif arguments.verb == "replay":
+                print(f"replayed {await replay(runtime, app)} events")
+            else:
+                await _dead_letters(runtime, app, arguments)
+        except CannotReplay as refused:
+            raise SystemExit(str(refused)) from None
         finally:
             await pool.close()
 
 
-async def _serve(
-    name: str, settings: S, build: Callable[[Runtime[S]], App], migrations: list[migrate.Migration]
-) -> None:
-    async with _runtime(name, settings) as runtime:
-        app = build(runtime)
-        api = http(runtime, app, Service(runtime, app, migrations))
-        config = uvicorn.Config(
-            api,
-            host=settings.host,
-            port=settings.port,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=2,
-        )
-        log.info("%s serves on port %d", name, settings.port)
-        await uvicorn.Server(config).serve()
+async def _serve(runtime: Runtime[Settings], app: App, migrations: list[migrate.Migration]) -> None:
+    options: dict[str, Any] = {"host": runtime.settings.host, "port": runtime.settings.port}
+    options |= {"access_log": False, "log_level": "warning", "server_header": False, "timeout_graceful_shutdown": 2}
+    log.info("%s serves on port %d", runtime.name, runtime.settings.port)
+    config = uvicorn.Config(http(runtime, app, Service(runtime, app, migrations)), **options)
+    await uvicorn.Server(config).serve()
 
 
 async def _migrate(name: str, settings: Settings, migrations: list[migrate.Migration]) -> None:
@@ -121,37 +110,21 @@ async def _migrate(name: str, settings: Settings, migrations: list[migrate.Migra
         await owner.close()
 
 
-async def _replay(name: str, settings: S, build: Callable[[Runtime[S]], App]) -> None:
-    async with _runtime(name, settings) as runtime:
-        try:
-            print(f"replayed {await replay(runtime, build(runtime))} events")
-        except CannotReplay as error:
-            raise SystemExit(str(error)) from None
-
-
-async def _dead_letters(
-    name: str, settings: S, build: Callable[[Runtime[S]], App], arguments: argparse.Namespace
-) -> None:
-    async with _runtime(name, settings) as runtime:
-        app = build(runtime)
-        if arguments.act == "list":
-            async with transaction(runtime.pool) as tx:
-                for letter in await dead_letters.listing(tx):
-                    print(json.dumps(letter, default=str))
-            return
-        done = {"show": "dead_letter_shown", "replay": "dead_letter_replayed", "discard": "dead_letter_discarded"}
-        act = OperatorAct(
-            arguments.id, done[arguments.act], arguments.reason, f"staff/{arguments.operator}", runtime.clock.now()
-        )
-        try:
-            if arguments.act == "show":
-                shown = await dead_letters.show(runtime.pool, runtime.sealing, app.on_operator_act, act)
-                print(shown.reason, shown.record)
-            else:
-                work = dead_letters.replay if arguments.act == "replay" else dead_letters.discard
-                applied = await work(runtime.pool, runtime.sealing, app.handlers, app.on_operator_act, act)
-                print(f"applied {applied}")
-        except dead_letters.NoSuchLetter as error:
-            raise SystemExit(str(error)) from None
-        except Exception as error:
-            raise SystemExit(f"it failed again: {type(error).__name__}") from None
+async def _dead_letters(runtime: Runtime[Settings], app: App, arguments: argparse.Namespace) -> None:
+    if arguments.act == "list":
+        async with transaction(runtime.pool) as tx:
+            for each in await dead_letters.listing(tx):
+                print(json.dumps(each, default=str))
+        return
+    who = {"actor": f"staff/{arguments.operator}", "system": runtime.name}
+    what = {"action": ACTS[arguments.act][0], "dead_letter": arguments.id, "reason": arguments.reason}
+    try:
+        acted = OperatorActed.model_validate({"act": uuid7(), "acted_at": runtime.clock.now(), **who, **what})
+        letter, applied = await dead_letters.act(runtime.pool, runtime.sealing, app.handlers, acted)
+    except ValidationError:
+        raise SystemExit("--operator and --reason take codes: lower-case letters, digits, '-', '_' and '.'") from None
+    except dead_letters.NoSuchLetter as unknown:
+        raise SystemExit(str(unknown)) from None
+    except Exception as error:
+        raise SystemExit(f"it failed again: {type(error).__name__}") from None
+    print(f"{letter.reason} {letter.record}" if arguments.act == "show" else f"applied {applied}")

@@ -6,18 +6,20 @@ repeat is recognised. A batch that fails is rolled back and split at the failing
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chassis import crash
 from chassis.consumer import dead_letters
 from chassis.consumer.handlers import Handlers
-from chassis.consumer.records import Record, Rejected, Undecodable, code_of, decode, identity
-from chassis.database import Connection, Pool, affected, is_transient, transaction, will_pass
+from chassis.consumer.records import Partition, Record, Rejected, Undecodable, code_of, decode, identity
+from chassis.database import Connection, Pool, affected, columns, is_transient, transaction, will_pass
 from chassis.sealing import Sealing
-from chassis.telemetry import counter
+from chassis.telemetry import counter, span
 
 log = logging.getLogger(__name__)
 _APPLIED = counter("consumer_applied", "records whose transaction committed")
@@ -25,7 +27,8 @@ _REPEATED = counter("consumer_repeated", "events that were recognised as repeats
 _DEAD = counter("consumer_dead_letters", "records that became dead letters, by reason")
 _PAUSED = counter("consumer_pauses", "times the consumer waited for something to come back")
 
-Partition = tuple[str, int]
+EVERY = ""
+"""Stands for every topic."""
 
 
 class Fenced(Exception):
@@ -36,16 +39,12 @@ class Stopped(Exception):
     """Partitions are being taken away, or the process ends; nothing of the batch under way was applied."""
 
 
-class CircuitOpen(Exception):
-    """Too many different keys fail: this is not about single events. Nobody else's event becomes a dead letter."""
-
-
+@dataclass
 class ItemFailed(Exception):
     """The record at `index` raised `cause`; the transaction was rolled back."""
 
-    def __init__(self, index: int, cause: Exception) -> None:
-        super().__init__(index)
-        self.index, self.cause = index, cause
+    index: int
+    cause: Exception
 
 
 @dataclass
@@ -58,18 +57,19 @@ class Breaker:
     seen: dict[object, float] = field(default_factory=dict)
     failed: dict[object, float] = field(default_factory=dict)
 
-    def passed(self, keys: Sequence[object], now: float) -> None:
-        """These keys were applied."""
-        self.seen.update(dict.fromkeys(keys, now))
+    def passed(self, key: object, now: float) -> None:
+        """This key was applied."""
+        self.seen[key] = now
         if len(self.seen) > 100_000:
             self._forget(now)
 
-    def failure(self, key: object, now: float) -> None:
-        """This key failed for the first time. Raises `CircuitOpen`."""
+    def opens(self, key: object, now: float) -> str | None:
+        """This key failed for the first time. Why to stop, if this is not about single events."""
         self.failed[key] = self.seen[key] = now
         self._forget(now)
-        if len(self.failed) >= self.least and len(self.failed) > self.share * len(self.seen):
-            raise CircuitOpen(f"{len(self.failed)} of {len(self.seen)} keys failed within a minute")
+        if len(self.failed) < self.least or len(self.failed) <= self.share * len(self.seen):
+            return None
+        return f"{len(self.failed)} of {len(self.seen)} keys failed within a minute"
 
     def _forget(self, now: float) -> None:
         for table in (self.seen, self.failed):
@@ -83,13 +83,16 @@ class Batches:
 
     `passed` holds how far the log was read where no record of the batch is: nothing but transaction markers stands
     between, and the positions follow, so that a log that expired behind them does not look like one that lost events.
+    `stopped` says why nothing more is applied, by topic, or for `EVERY` one. What our handlers fail at stops them
+    all, before everybody's event is a dead letter; what a topic's writer made unreadable stops that topic alone.
     `backoff` are the seconds between the attempts of one event, `pause` those of waiting for something to come back.
     """
 
     pool: Pool
     handlers: Handlers
     sealing: Sealing
-    breaker: Breaker = field(default_factory=Breaker)
+    breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
+    stopped: dict[str, str] = field(default_factory=dict)
     positions: dict[Partition, int] = field(default_factory=dict)
     passed: dict[Partition, int] = field(default_factory=dict)
     waiting_for: str | None = None
@@ -109,90 +112,85 @@ class Batches:
         return dict(self.positions)
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Apply all of them. Raises `Fenced`, `Stopped`, `CircuitOpen`; anything else is dealt with here."""
+        """Apply all of them. Raises `Fenced` and `Stopped`; anything else is dealt with here."""
         rest = records
         while rest := self._ahead(rest):
-            try:
-                await self._once(rest)
-                return
-            except (Fenced, Stopped):
-                raise
-            except Exception as error:
-                failure = error
-            if _is_not_the_events_fault(failure):
-                await self._wait(failure)
-            elif isinstance(failure, ItemFailed):
+            failure = await self._try(rest)
+            if isinstance(failure, ItemFailed):
                 log.info("splitting a batch of %d: %s", len(rest), type(failure.cause).__name__)
                 await self.handle(rest[: failure.index])
                 await self._single(rest[failure.index])
                 rest = rest[failure.index + 1 :]
-            else:
+            elif failure:
                 for record in rest:
                     await self._single(record)
-                return
 
     async def _single(self, record: Record) -> None:
         """Try one record alone, a bounded number of times, then make it a dead letter."""
-        failures = 0
+        failures, dead = 0, None
         while self._ahead([record]):
-            try:
-                await self._once([record])
-                return
-            except (Fenced, Stopped):
-                raise
-            except Exception as error:
-                failure, cause = error, _cause(error)
-            if self.handlers.raw_handler or _is_not_the_events_fault(failure):
-                await self._wait(failure)
+            failure = await self._try([record], dead)
+            if failure is None:
                 continue
-            failures += 1
-            if failures == 1:
-                self.breaker.failure(_breaker_key(record), time.monotonic())
-            if failures > len(self.backoff) or isinstance(cause, Rejected | Undecodable):
-                await self._bury(record, code_of(cause))
-                return
-            await self._sleep(self.backoff[failures - 1])
-
-    async def _bury(self, record: Record, reason: str) -> None:
-        """Keep a record as a dead letter, with its position and its id; without end while the database is away."""
-        while self._ahead([record]):
-            try:
-                await self._once([record], reason)
-                return
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                failure = error
-            await self._wait(failure)
-
-    async def _once(self, records: Sequence[Record], dead: str | None = None) -> None:
-        """One transaction. `dead` is the reason for which the only record becomes a dead letter."""
-        async with transaction(self.pool) as tx:
-            advanced = await self._advance(tx, records)
-            if self.handlers.raw_handler:
-                await self.handlers.raw_handler(records, tx)
+            if dead:
+                raise failure
+            cause, failures = _cause(failure), failures + 1
+            scope = record.topic if isinstance(cause, Undecodable) else EVERY
+            if failures == 1 and (why := self.breakers[scope].opens(_breaker_key(record), time.monotonic())):
+                self.halt(scope, why)
+            elif failures > len(self.backoff) or isinstance(cause, Rejected | Undecodable):
+                dead = code_of(cause)
             else:
-                await self._apply(tx, records, dead)
-            crash.point("consumer.before-commit")
+                await self._sleep(self.backoff[failures - 1])
+
+    async def _try(self, records: Sequence[Record], dead: str | None = None) -> Exception | None:
+        """Apply them once. What will pass is waited for; any other failure is returned, and is the events' own.
+
+        A handler of raw records passes none: whatever one alone fails at is waited for.
+        """
+        try:
+            await self._once(records, dead)
+        except (Fenced, Stopped):
+            raise
+        except Exception as error:
+            if not (_is_not_the_events_fault(error) or (self.handlers.raw_handler and len(records) == 1)):
+                return error
+            await self._wait(error)
+        return None
+
+    def halt(self, scope: str, why: str) -> None:
+        """Apply nothing more of a topic, or of `EVERY` one, until a restart."""
+        log.error("the consumer has stopped %s: %s", scope or "everything", why)
+        self.stopped[scope] = why
+
+    async def _once(self, records: Sequence[Record], dead: str | None) -> None:
+        """One transaction. `dead` is the reason for which the only record becomes a dead letter."""
+        with span("batch", links=_traces(records)):
+            async with transaction(self.pool) as tx:
+                advanced = await self._advance(tx, records)
+                if self.handlers.raw_handler:
+                    await self.handlers.raw_handler(records, tx)
+                else:
+                    await self._apply(tx, records, dead)
+                crash.point("consumer.before-commit")
         self.positions.update(advanced)
         self.waiting_for = None
-        self.breaker.passed([_breaker_key(record) for record in records], time.monotonic())
+        for record in records:
+            for scope in (EVERY, record.topic):
+                self.breakers[scope].passed(_breaker_key(record), time.monotonic())
         _APPLIED.add(len(records))
         crash.point("consumer.after-commit")
 
     async def _advance(self, tx: Connection, records: Sequence[Record]) -> dict[Partition, int]:
         """Move the stored positions behind these records; raises `Fenced` where a stored one is not as known."""
         ends = {each: upto for each, upto in self.passed.items() if upto > self.positions.get(each, upto)}
-        ends |= {(record.topic, record.partition): record.offset + 1 for record in records}
+        ends |= {record.place: record.offset + 1 for record in records}
         moved = await tx.execute(
             "UPDATE chassis.positions SET next_offset = moved.upto"
             " FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) AS moved (topic, partition, known, upto)"
             " WHERE positions.topic = moved.topic AND positions.partition = moved.partition"
             " AND positions.next_offset = moved.known",
-            [topic for topic, _ in ends],
-            [partition for _, partition in ends],
-            [self.positions[partition] for partition in ends],
-            list(ends.values()),
+            *columns([(*each, self.positions[each], upto) for each, upto in ends.items()], 4),
         )
         if affected(moved) != len(ends):
             raise Fenced
@@ -227,9 +225,10 @@ class Batches:
         return record.topic, record.key
 
     def _ahead(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Those of our partitions that are not applied yet; the broker may hand out others again."""
-        nothing = float("inf")
-        return [each for each in records if each.offset >= self.positions.get((each.topic, each.partition), nothing)]
+        """Those that are still to be applied: of our partitions, not applied yet, of no topic that is stopped."""
+        positions, nothing = ({} if EVERY in self.stopped else self.positions), float("inf")
+        ahead = [each for each in records if each.offset >= positions.get(each.place, nothing)]
+        return [each for each in ahead if each.topic not in self.stopped]
 
     async def _wait(self, error: Exception) -> None:
         """Wait, then read our positions anew: after a lost connection nobody knows if the last commit happened."""
@@ -255,12 +254,10 @@ class Batches:
 
     async def _sleep(self, seconds: float) -> None:
         """Raises `Stopped` when partitions are taken away meanwhile."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.stop.wait()
-        except TimeoutError:
-            return
-        raise Stopped
+                raise Stopped
 
 
 def _is_not_the_events_fault(failure: Exception) -> bool:
@@ -272,8 +269,16 @@ def _cause(error: Exception) -> Exception:
     return error.cause if isinstance(error, ItemFailed) else error
 
 
+def _traces(records: Sequence[Record]) -> Iterator[str]:
+    """Where these events come from, as far as their headers say."""
+    for record in records:
+        for name, value in record.headers:
+            if name == "traceparent" and value:
+                yield value.decode("latin-1")
+
+
 def _breaker_key(record: Record) -> object:
-    return (record.topic, record.key) if record.key is not None else (record.topic, record.partition, record.offset)
+    return (record.topic, record.key) if record.key is not None else (record.place, record.offset)
 
 
 async def _remember(tx: Connection, names: Sequence[tuple[str, str] | None]) -> list[bool]:
@@ -287,8 +292,7 @@ async def _remember(tx: Connection, names: Sequence[tuple[str, str] | None]) -> 
         " SELECT given.source, given.id FROM unnest($1::text[], $2::text[]) AS given (source, id)"
         " WHERE NOT EXISTS (SELECT FROM chassis.inbox AS seen WHERE seen.source = given.source AND seen.id = given.id)"
         " ORDER BY 1, 2 ON CONFLICT DO NOTHING RETURNING source, id",
-        [source for source, _ in wanted],
-        [event_id for _, event_id in wanted],
+        *columns(wanted, 2),
     )
     new = {(row["source"], row["id"]) for row in rows}
     fresh = []

@@ -45,12 +45,10 @@ class Handlers:
 
     async def apply(self, received: Received[Event], tx: Connection, *, again: bool = False) -> None:
         """Run what is registered for the event; only projections when it is applied `again`."""
-        with span(f"event {received.type}", received.traceparent, event_id=received.id):
-            for handler in self.projections[received.type]:
+        kind = received.event.type
+        with span(f"event {kind}", received.traceparent, event_id=received.id, **received.event.about):
+            for handler in (*self.projections[kind], *([] if again else self.reactions[kind])):
                 await handler(received, tx)
-            if not again:
-                for handler in self.reactions[received.type]:
-                    await handler(received, tx)
 
     def _register(self, table: dict[str, list[Handler]], events: tuple[type[Event], ...]) -> Callable[[H], H]:
         def register(handler: H) -> H:

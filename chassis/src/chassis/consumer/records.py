@@ -12,6 +12,7 @@ from privacy_contracts.topology import Topic
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
+Partition = tuple[str, int]
 _LONGEST_ID = 128
 
 
@@ -40,6 +41,11 @@ class Record:
     headers: tuple[tuple[str, bytes | None], ...]
     timestamp: datetime
 
+    @property
+    def place(self) -> Partition:
+        """The partition it stands in."""
+        return self.topic, self.partition
+
     def header(self, name: str) -> str | None:
         """A header's text. Raises `Undecodable` when it is null or not UTF-8."""
         for given, value in self.headers:
@@ -60,13 +66,8 @@ class Received(Generic[E_co]):
     event: E_co
     id: str
     source: str
-    type: str
-    subject: str | None
-    time: datetime
-    sequence: int | None
     topic: str
-    partition: int
-    offset: int
+    time: datetime
     traceparent: str | None
 
 
@@ -96,7 +97,7 @@ def decode(record: Record, topic: Topic, events: Mapping[str, type[Event]]) -> R
         return None
     if record.header("ce_source") not in {None, topic.writer}:
         raise Undecodable("foreign-source")
-    name, time, subject = identity(record, topic), record.header("ce_time"), record.header("ce_subject")
+    name, time, _ = identity(record, topic), record.header("ce_time"), record.header("ce_subject")
     if name is None or time is None or record.header("ce_specversion") != "1.0":
         raise Undecodable("envelope-incomplete")
     sequence = record.header("ce_sequence")
@@ -106,23 +107,11 @@ def decode(record: Record, topic: Topic, events: Mapping[str, type[Event]]) -> R
         raise Undecodable("no-body")
     try:
         event = events[kind].model_validate_json(record.value, strict=True)
-        at, number = datetime.fromisoformat(time), None if sequence is None else int(sequence)
+        at, _ = datetime.fromisoformat(time), int(sequence or 0)
     except (ValidationError, ValueError):
         raise Undecodable("schema") from None
     if record.key is None:
         raise Undecodable("no-key")
     if record.key != event.key.encode():
         raise Undecodable("foreign-key")
-    return Received(
-        event=event,
-        id=name[1],
-        source=name[0],
-        type=kind,
-        subject=subject,
-        time=at,
-        sequence=number,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        traceparent=record.header("traceparent"),
-    )
+    return Received(event, name[1], name[0], record.topic, at, record.header("traceparent"))

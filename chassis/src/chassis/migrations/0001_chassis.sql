@@ -100,6 +100,7 @@ CREATE TABLE chassis.timers (
     key text NOT NULL,
     due_at timestamptz NOT NULL,
     payload jsonb NOT NULL,
+    trace jsonb NOT NULL,
     not_before timestamptz NOT NULL DEFAULT '-infinity',
     failures int NOT NULL DEFAULT 0,
     PRIMARY KEY (kind, key)
@@ -115,7 +116,7 @@ CREATE TABLE chassis.jobs (
     attempts int NOT NULL DEFAULT 0,
     claim uuid,
     holder text,
-    traceparent text,
+    trace jsonb NOT NULL,
     PRIMARY KEY (kind, key)
 );
 CREATE INDEX jobs_due ON chassis.jobs (kind, run_at);

@@ -6,8 +6,6 @@ from uuid import uuid4
 
 import pytest
 
-from chassis.app import OperatorAct
-from chassis.database import transaction
 from chassis.testing import START, deliver, deliver_records, record
 from privacy_contracts.requests import DeletionRequested
 
@@ -67,11 +65,3 @@ async def test_nobody_there_is_not_found_and_others_are_not_our_business(account
     others = requested(account, systems=("orders", "marketing"))
     await deliver(accounts.app, accounts.runtime, others, requested("nobody"))
     assert [event.type for event in await accounts.emitted()] == ["account.stated", "reply.not_found"]
-
-
-async def test_an_operators_act_is_recorded(accounts: Accounts) -> None:
-    act = OperatorAct(uuid4(), "dead_letter_discarded", "duplicate", "staff/operator-01", START)
-    async with transaction(accounts.runtime.pool) as tx:
-        await accounts.app.on_operator_act(tx, act)
-    [event] = await accounts.emitted()
-    assert (event.topic, event.body["actor"]) == ("accesses.accounts", "staff/operator-01")

@@ -51,7 +51,7 @@ async def _answer(tx: Connection, new: Sequence[Entry], now: datetime) -> None:
     """Answer the deletions that name this service, each within the trace that asked."""
     for entry in new:
         if answers := intake.retained([entry], now):
-            with span("event deletion.requested", dict(entry.headers).get("traceparent")):
+            with span("event deletion.requested", dict(entry.headers).get("traceparent"), **answers[0].about):
                 await outbox.emit_all(tx, answers, now)
 
 

@@ -2,7 +2,7 @@
 
 from chassis.app import App, Runtime
 from consent.api import choices, decisions, policies
-from consent.handlers import handlers, operator_acted
+from consent.handlers import handlers
 from consent.pages import policy
 from consent.settings import Settings
 
@@ -17,5 +17,4 @@ def build(runtime: Runtime[Settings]) -> App:
             policy.router(runtime),
         ],
         handlers=handlers(runtime),
-        on_operator_act=operator_acted,
     )

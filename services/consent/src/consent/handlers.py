@@ -3,16 +3,13 @@
 An account's state is not read at all, so a late one cannot bring an erased subject back.
 """
 
-import uuid_utils.compat as uuids
-
-from chassis.app import OperatorAct, Runtime
+from chassis.app import Runtime
 from chassis.consumer import Handlers, Received
 from chassis.database import Connection
 from chassis.outbox import emit
 from consent.domain.deletions import answer, names_us
 from consent.queries import subjects
 from consent.settings import Settings
-from privacy_contracts.accesses import OperatorActed
 from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.requests import DeletionRequested
 from privacy_contracts.topology import read_by
@@ -38,17 +35,3 @@ def handlers(runtime: Runtime[Settings]) -> Handlers:
         await subjects.erase(tx, f"account/{received.event.id}", runtime.clock.now())
 
     return reads
-
-
-async def operator_acted(tx: Connection, act: OperatorAct) -> None:
-    """Record what an operator did to a dead letter."""
-    event = OperatorActed(
-        act=uuids.uuid7(),
-        system="consent",
-        actor=act.actor,
-        action=act.action,
-        dead_letter=act.dead_letter,
-        reason=act.reason,
-        acted_at=act.at,
-    )
-    await emit(tx, event, act.at)

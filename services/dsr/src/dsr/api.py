@@ -18,6 +18,7 @@ from chassis.clock import Clock
 from chassis.database import Pool, transaction
 from chassis.outbox import emit
 from chassis.problems import Problem
+from chassis.telemetry import about
 from dsr import case, messages
 from dsr.domain import addresses
 from dsr.domain import requests as decide
@@ -193,6 +194,7 @@ def _requests(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
         _: Annotated[Principal, Depends(auth.require("website", "agent", "officer", "auditor"))],
     ) -> State:
         """A request's state; before verification nothing but that it was received."""
+        about(request_id=str(request_id))
         async with transaction(pool) as tx:
             request = await requests.get(tx, request_id)
         if request is None:
@@ -214,6 +216,7 @@ def _messages(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
         """To whom a mail goes, with a fresh link; recorded as an access to the address."""
         if caller.subject != WRITER:
             raise Problem(403, "forbidden", "Links are not for the caller")
+        about(request_id=str(request_id))
         access = Access(f"service/{caller.subject}", "notice", request_id)
         fetch = messages.first if body.template == "verification" else messages.last
         async with transaction(pool) as tx:
@@ -251,6 +254,7 @@ def _tasks(pool: Pool, clock: Clock, auth: Auth) -> APIRouter:
                 if task is None:
                     raise Problem(404, "not-found", "No such task")
                 now = clock.now()
+                about(request_id=str(task.request))
                 await tasks.mark_replied(tx, task.id, task.attempt)
                 await emit(tx, as_event(task, body, f"system/{caller.subject}", now), now)
                 return TaskReplied(task=task.id, outcome=body.outcome)

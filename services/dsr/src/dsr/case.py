@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from chassis import timers
 from chassis.database import Connection
 from chassis.outbox import emit_all
+from chassis.telemetry import about
 from dsr.domain import addresses, deletion
 from dsr.domain import requests as decide
 from dsr.domain.requests import Decided, Refused, Request
@@ -44,6 +45,7 @@ async def receive(
     """Take a request in. The same work for every address: whose it is, is asked after the answer is given."""
     decided = decide.receive(request_id or uuid7(), type_, channel, desk.zone, now)
     request = decided.request
+    about(request_id=str(request.id))
     fingerprint = desk.sealing.fingerprint(ADDRESS, addresses.normalised(address))
     sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, TYPED)
     mailbox = desk.sealing.fingerprint(MAILBOX, addresses.mailbox(address))

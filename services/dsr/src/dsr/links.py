@@ -3,17 +3,16 @@
 from datetime import datetime
 from uuid import UUID
 
-from chassis import timers
+from chassis import telemetry, timers
 from chassis.database import Connection
-from chassis.telemetry import counter
 from dsr.domain import verification
 from dsr.domain.requests import Request
 from dsr.queries import links, requests
 from dsr.settings import Desk
 
 KIND = "wrong_secrets"
-_WRONG = counter("dsr_wrong_secrets", "links opened with a secret that opens nothing")
-_FINDINGS = counter("dsr_findings", "things that somebody must look at")
+_WRONG = telemetry.counter("dsr_wrong_secrets", "links opened with a secret that opens nothing")
+_FINDINGS = telemetry.counter("dsr_findings", "things that somebody must look at")
 
 
 async def opened(
@@ -23,8 +22,10 @@ async def opened(
     named = _uuid(request_id)
     if lock and named is not None:
         await requests.lock(tx, named)
-    right = verification.opens(secret, await links.hashes(tx, named))
-    if right and named is not None:
+    minted = await links.minted(tx, named)
+    if verification.opens(secret, minted) and named is not None:
+        telemetry.about(request_id=str(named))
+        telemetry.link(minted[verification.hashed(secret)])
         return await requests.get(tx, named)
     _WRONG.add(1)
     network = desk.sealing.fingerprint("network", verification.network(host)).hex()

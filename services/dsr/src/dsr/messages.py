@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from chassis.database import Connection
+from chassis.telemetry import traceparent
 from dsr.case import forget_typed_address
 from dsr.domain import requests as decide
 from dsr.domain import verification
@@ -105,5 +106,5 @@ async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) ->
 
 async def _mint(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> str:
     secret = secrets.token_urlsafe(32)
-    await links.insert(tx, request_id, verification.hashed(secret), now)
+    await links.insert(tx, request_id, verification.hashed(secret), now, traceparent())
     return f"{desk.public_url}/r/{request_id}/{secret}"

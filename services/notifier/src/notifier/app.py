@@ -1,18 +1,12 @@
 """Composition root: what the notifier is made of."""
 
-from uuid_utils.compat import uuid7
-
-from chassis.app import App, OperatorAct, Runtime
-from chassis.database import Connection
-from chassis.outbox import emit
+from chassis.app import App, Runtime
 from notifier import mailings, sending
-from notifier.domain import SYSTEM
 from notifier.handlers import handlers
 from notifier.letters import Letters
 from notifier.queries import ledger
 from notifier.settings import Settings
 from notifier.smtp import Connections, Server
-from privacy_contracts.accesses import OperatorActed
 
 
 def build(runtime: Runtime[Settings]) -> App:
@@ -28,22 +22,7 @@ def build(runtime: Runtime[Settings]) -> App:
             sending.KIND: sending.kind(runtime, letters, lines, settings.smtp_connections),
         },
         gauges={"mail_oldest_unsent_seconds": ledger.oldest_unsent},
-        on_operator_act=operator_acted,
     )
-
-
-async def operator_acted(tx: Connection, act: OperatorAct) -> None:
-    """What an operator does with a dead letter is on record."""
-    event = OperatorActed(
-        act=uuid7(),
-        system=SYSTEM,
-        actor=act.actor,
-        action=act.action,
-        dead_letter=act.dead_letter,
-        reason=act.reason,
-        acted_at=act.at,
-    )
-    await emit(tx, event, act.at)
 
 
 def _server(settings: Settings, sender: str) -> Server:

@@ -1,7 +1,7 @@
 """The accounts system, put together."""
 
 from accounts import api, feeds, heartbeats
-from accounts.handlers import handlers, operator_acted
+from accounts.handlers import handlers
 from accounts.settings import Settings
 from chassis.app import App, Runtime
 
@@ -13,6 +13,5 @@ def build(runtime: Runtime[Settings]) -> App:
         handlers=handlers(runtime),
         timers={heartbeats.KIND: heartbeats.handler(runtime)},
         jobs=feeds.kinds(runtime),
-        on_operator_act=operator_acted,
         on_start=lambda: heartbeats.begin(runtime),
     )

@@ -1,15 +1,12 @@
 """The Kafka edge: deletions. The accounts system answers last, when every other system has."""
 
-from uuid_utils.compat import uuid7
-
 from accounts import feeds, queries
 from accounts.domain import SYSTEM, delete, is_asked
 from accounts.settings import Settings
-from chassis.app import OperatorAct, Runtime
+from chassis.app import Runtime
 from chassis.consumer import Handlers, Received
 from chassis.database import Connection
-from chassis.outbox import emit, emit_all
-from privacy_contracts.accesses import OperatorActed
+from chassis.outbox import emit_all
 from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.requests import DeletionRequested
 from privacy_contracts.topology import read_by
@@ -35,17 +32,3 @@ def handlers(runtime: Runtime[Settings]) -> Handlers:
         await emit_all(tx, events, now)
 
     return reads
-
-
-async def operator_acted(tx: Connection, act: OperatorAct) -> None:
-    """Record what an operator did to a dead letter."""
-    event = OperatorActed(
-        act=uuid7(),
-        system=SYSTEM,
-        actor=act.actor,
-        action=act.action,
-        dead_letter=act.dead_letter,
-        reason=act.reason,
-        acted_at=act.at,
-    )
-    await emit(tx, event, act.at)

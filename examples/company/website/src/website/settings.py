@@ -43,8 +43,8 @@ def company(path: Path) -> Company:
         name=told["company"]["name"],
         legal_name=told["company"]["legal_name"],
         brand_color=told["company"]["brand_color"],
-        support_mailbox=told["mail"]["support"],
-        postal_address=tuple(told["post"]["address"]),
+        support_mailbox=told["mail"]["support_mailbox"],
+        postal_address=tuple(told["post"]["postal_address"]),
     )
 
 

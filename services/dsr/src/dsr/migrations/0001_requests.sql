@@ -41,11 +41,12 @@ CREATE TABLE dsr.requests (
 );
 CREATE INDEX requests_open ON dsr.requests (due_at) WHERE status NOT IN ('closed', 'withdrawn');
 
--- The links that open a request, as SHA-256 of their secrets.
+-- The links that open a request, as SHA-256 of their secrets, and the trace (W3C) in which each was made.
 CREATE TABLE dsr.links (
     request_id uuid NOT NULL REFERENCES dsr.requests,
     secret_hash bytea NOT NULL,
     minted_at timestamptz NOT NULL,
+    traceparent text,
     PRIMARY KEY (request_id, secret_hash)
 );
 

@@ -23,17 +23,21 @@ class Finding:
     last_at: datetime
 
 
-async def insert(tx: Connection, request_id: UUID, secret_hash: bytes, at: datetime) -> None:
-    """One more link to a request; those before stay valid."""
+async def insert(tx: Connection, request_id: UUID, secret_hash: bytes, at: datetime, traceparent: str | None) -> None:
+    """One more link to a request, made in a trace; those before stay valid."""
     await tx.execute(
-        "INSERT INTO dsr.links (request_id, secret_hash, minted_at) VALUES ($1, $2, $3)", request_id, secret_hash, at
+        "INSERT INTO dsr.links (request_id, secret_hash, minted_at, traceparent) VALUES ($1, $2, $3, $4)",
+        request_id,
+        secret_hash,
+        at,
+        traceparent,
     )
 
 
-async def hashes(tx: Connection, request_id: UUID | None) -> list[bytes]:
-    """The hashes of all secrets that open a request."""
-    rows = await tx.fetch("SELECT secret_hash FROM dsr.links WHERE request_id = $1", request_id)
-    return [row["secret_hash"] for row in rows]
+async def minted(tx: Connection, request_id: UUID | None) -> dict[bytes, str | None]:
+    """The hashes of all secrets that open a request, each with the trace in which it was made."""
+    rows = await tx.fetch("SELECT secret_hash, traceparent FROM dsr.links WHERE request_id = $1", request_id)
+    return {row["secret_hash"]: row["traceparent"] for row in rows}
 
 
 async def requests_written_about(tx: Connection, fingerprint: bytes, now: datetime) -> int:
