@@ -58,7 +58,10 @@ class NoticeFailed(_NoticeEvent):
 
 
 class NoticePosted(_NoticeEvent):
-    """A notice of a policy revision stands on a page (policy: every change is shown on the home page)."""
+    """A notice of a policy revision stands on a page (policy: every change is shown on the home page).
+
+    It stands until `until`, or until the notice of a newer version is posted in its place, whichever comes first.
+    """
 
     type: ClassVar[str] = "notice.posted"
 

@@ -18,7 +18,10 @@ RevisionReason = Annotated[
 
 
 class PolicyRevised(Event):
-    """A version was published; it never changes afterwards. Text travels over HTTP, its hash here."""
+    """A version was published; it never changes afterwards. Text travels over HTTP, its hash here.
+
+    The home page announces it until `announced_until`, or until a newer version is published, whichever comes first.
+    """
 
     type: ClassVar[str] = "policy.revised"
     stream: ClassVar[str] = "policy"
@@ -30,6 +33,7 @@ class PolicyRevised(Event):
     revised_on: date
     published_at: Time
     effective_at: Time
+    announced_until: Time | None = None
     material: bool
     reasons: list[RevisionReason]
     decided_by: Actor

@@ -34,8 +34,9 @@ async def test_the_runtime_role_cannot_rewrite_history(consent: Any) -> None:
 
 POLICY = (
     "INSERT INTO consent.policies (policy, version, supersedes, text, text_hash, summary, material, reasons,"
-    " revised_on, published_at, effective_at, decided_by) VALUES ('privacy', $1, $2, 'text',"
-    " encode(sha256('{hashed}'), 'hex'), 's', false, '{{typo}}', '2026-11-20', '2026-11-20', '{effective}', 'staff/x')"
+    " revised_on, published_at, effective_at, announced_until, decided_by) VALUES ('privacy', $1, $2, 'text',"
+    " encode(sha256('{hashed}'), 'hex'), 's', false, '{{typo}}', '2026-11-20', '2026-11-20', '{effective}',"
+    " '2026-12-20', 'staff/x')"
 )
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from chassis.testing import START
+from chassis.testing import START, client
+from consent.app import build
 
 
 @pytest.mark.promise(4)
@@ -136,6 +138,22 @@ class TestHomePageNotice:
         assert (await consent.http.get("/v1/notice")).status_code == 200
         consent.advance(minutes=1)
         assert (await consent.http.get("/v1/notice")).status_code == 204
+
+    @pytest.mark.promise(82)
+    async def test_it_stands_until_the_time_on_record_whatever_the_setting_becomes(self, consent: Any) -> None:
+        def with_days(days: int) -> Any:
+            settings = consent.runtime.settings.model_copy(update={"notice_days": days})
+            changed = replace(consent.runtime, settings=settings)
+            return client(changed, build(changed))
+
+        async with with_days(7) as http:
+            await replace(consent, http=http).publish("one")
+        (revised,) = await consent.emitted("policy.revised")
+        assert revised.body["announced_until"] == (START + timedelta(days=7)).isoformat().replace("+00:00", "Z")
+        async with with_days(90) as http:
+            assert (await http.get("/v1/notice")).json()["until"] == revised.body["announced_until"]
+            consent.advance(days=7)
+            assert (await http.get("/v1/notice")).status_code == 204
 
     @pytest.mark.promise(82)
     async def test_the_newest_revision_is_announced(self, consent: Any) -> None:

@@ -20,9 +20,9 @@ from privacy_contracts.policy import PolicyRevised
 
 NOW = datetime(2026, 11, 12, 9, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 12)
-FIRST = Publish("# Privacy\n", False, ("first_version",), "staff/officer-01")
 PRESENT = Present(4, sha256("before"), date(2026, 3, 1), datetime(2026, 4, 1, tzinfo=UTC))
 MONTH = timedelta(days=30)
+FIRST = Publish("# Privacy\n", False, ("first_version",), "staff/officer-01", MONTH)
 
 
 def version(number: int, *, effective_at: datetime = NOW, material: bool = False) -> Version:
@@ -37,6 +37,7 @@ def version(number: int, *, effective_at: datetime = NOW, material: bool = False
         revised_on=TODAY,
         published_at=NOW,
         effective_at=effective_at,
+        announced_until=NOW + MONTH,
     )
 
 
@@ -115,24 +116,24 @@ def test_a_change_of_treatment_cannot_pass_for_a_small_one(reason: str) -> None:
 
 @pytest.mark.promise(82)
 @pytest.mark.parametrize("material", [True, False])
-def test_the_home_page_announces_the_newest_version_for_a_month(material: bool) -> None:
+def test_the_home_page_announces_the_newest_version_until_the_time_on_record(material: bool) -> None:
     second = version(2, material=material)
-    told = Announcement(second, "updated", NOW + MONTH)
-    assert announce(second, MONTH, NOW) == told
-    assert announce(second, MONTH, NOW + MONTH - timedelta(microseconds=1)) == told
-    assert announce(second, MONTH, NOW + MONTH) is None
+    told = Announcement(second, "updated")
+    assert announce(second, NOW) == told
+    assert announce(second, second.announced_until - timedelta(microseconds=1)) == told
+    assert announce(second, second.announced_until) is None
 
 
 @pytest.mark.promise(82)
 def test_the_first_version_is_announced_as_published_and_before_it_there_is_nothing() -> None:
-    assert announce(version(1), MONTH, NOW) == Announcement(version(1), "published", NOW + MONTH)
-    assert announce(None, MONTH, NOW) is None
+    assert announce(version(1), NOW) == Announcement(version(1), "published")
+    assert announce(None, NOW) is None
 
 
 @pytest.mark.promise(82)
 def test_an_announcement_counts_from_publication_and_not_from_effect() -> None:
-    later = version(2, effective_at=NOW + 2 * MONTH)
-    assert announce(later, MONTH, NOW + MONTH) is None
+    later = replace(FIRST, effective_at=NOW + 2 * MONTH, announced_for=timedelta(days=7))
+    assert published(publish(None, later, NOW, TODAY)).announced_until == NOW + timedelta(days=7)
 
 
 def test_without_a_number_the_version_published_last_is_shown_in_effect_or_not() -> None:

@@ -13,7 +13,9 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
 
 
-def revision(*, material: bool = True, supersedes: int | None = 1) -> PolicyRevised:
+def revision(
+    *, material: bool = True, supersedes: int | None = 1, announced_until: datetime | None = None
+) -> PolicyRevised:
     return PolicyRevised(
         policy="privacy",
         version=2,
@@ -22,6 +24,7 @@ def revision(*, material: bool = True, supersedes: int | None = 1) -> PolicyRevi
         revised_on=date(2026, 11, 20),
         published_at=NOW,
         effective_at=NOW,
+        announced_until=announced_until,
         material=material,
         reasons=["clarified"],
         decided_by="staff/officer-01",
@@ -40,9 +43,15 @@ def test_a_material_revision_is_mailed() -> None:
 @pytest.mark.promise(81)
 @pytest.mark.promise(82)
 @pytest.mark.parametrize("material", [True, False])
-def test_every_revision_is_shown_on_the_home_page_for_30_days(material: bool) -> None:
-    notice = posted(revision(material=material), ONE)
-    assert (notice.place, notice.posted_at, notice.until) == ("home_page", NOW, NOW + timedelta(days=30))
+def test_every_revision_is_shown_on_the_home_page_until_the_time_that_it_names(material: bool) -> None:
+    until = NOW + timedelta(days=7)
+    notice = posted(revision(material=material, announced_until=until), ONE)
+    assert (notice.place, notice.posted_at, notice.until) == ("home_page", NOW, until)
+
+
+@pytest.mark.promise(82)
+def test_a_revision_that_names_no_time_is_shown_for_30_days() -> None:
+    assert posted(revision(), ONE).until == NOW + timedelta(days=30)
 
 
 def test_a_typo_and_the_first_version_are_mailed_to_nobody() -> None:

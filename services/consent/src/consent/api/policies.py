@@ -85,7 +85,6 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
     routes = APIRouter(tags=["policies"])
     officer = Annotated[Principal, Depends(runtime.auth.require("officer"))]
     url = f"{runtime.settings.public_url.rstrip('/')}/policy"
-    stands = timedelta(days=runtime.settings.notice_days)
 
     @routes.post("/v1/policies", status_code=201, response_model=PolicyVersion)
     async def publish_policy(body: Revision, principal: officer, once: Once) -> JSONResponse:
@@ -118,7 +117,7 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
         """The notice of the last revision, as long as it is to stand on the home page; else 204."""
         async with transaction(runtime.pool) as tx:
             newest = next(iter(await policies.versions(tx, limit=1)), None)
-        announced = announce(newest, stands, runtime.clock.now())
+        announced = announce(newest, runtime.clock.now())
         if announced is None:
             return Response(status_code=204)
         return HomePageNotice(
@@ -126,7 +125,7 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
             revised_on=announced.version.revised_on,
             headline=headline(announced, runtime.company.time_zone),
             url=url,
-            until=announced.until,
+            until=announced.version.announced_until,
         )
 
     return routes
@@ -142,6 +141,7 @@ async def _publish(
         material=body.material,
         reasons=tuple(dict.fromkeys(body.reasons)),
         decided_by=actor("staff", principal),
+        announced_for=timedelta(days=runtime.settings.notice_days),
         revised_on=body.revised_on,
         effective_at=body.effective_at,
     )

@@ -30,6 +30,7 @@ class Version:
     revised_on: date
     published_at: datetime
     effective_at: datetime
+    announced_until: datetime
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,16 @@ class Present:
 
 @dataclass(frozen=True)
 class Publish:
-    """A text to publish. Without dates it was revised today and is effective at once."""
+    """A text to publish. Without dates it was revised today and is effective at once.
+
+    `announced_for` is how long the home page announces it, from its publication.
+    """
 
     text: str
     material: bool
     reasons: tuple[str, ...]
     decided_by: str
+    announced_for: timedelta
     revised_on: date | None = None
     effective_at: datetime | None = None
 
@@ -69,6 +74,7 @@ def publish(present: Present | None, command: Publish, now: datetime, today: dat
         revised_on=command.revised_on or today,
         published_at=now,
         effective_at=command.effective_at or (max(now, present.effective_at) if present else now),
+        announced_until=now + command.announced_for,
         material=command.material,
         reasons=list(command.reasons),
         decided_by=command.decided_by,
@@ -88,21 +94,17 @@ def _objections(present: Present | None, revised: PolicyRevised, today: date) ->
 
 @dataclass(frozen=True)
 class Announcement:
-    """What the home page tells about a version, and until when."""
+    """What the home page tells about a version."""
 
     version: Version
     happened: Literal["published", "updated"]
-    until: datetime
 
 
-def announce(newest: Version | None, stands: timedelta, now: datetime) -> Announcement | None:
-    """The newest version, material or not, for as long as an announcement stands after its publication."""
-    if newest is None:
+def announce(newest: Version | None, now: datetime) -> Announcement | None:
+    """The newest version, material or not, until the time that was set, and recorded, when it was published."""
+    if newest is None or now >= newest.announced_until:
         return None
-    until = newest.published_at + stands
-    if now >= until:
-        return None
-    return Announcement(newest, "updated" if newest.supersedes else "published", until)
+    return Announcement(newest, "updated" if newest.supersedes else "published")
 
 
 @dataclass(frozen=True)

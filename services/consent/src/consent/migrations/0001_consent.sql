@@ -33,6 +33,7 @@ CREATE TABLE consent.policies (
     revised_on date NOT NULL,
     published_at timestamptz NOT NULL,
     effective_at timestamptz NOT NULL CHECK (effective_at >= published_at),
+    announced_until timestamptz NOT NULL CHECK (announced_until > published_at),
     decided_by text NOT NULL,
     PRIMARY KEY (policy, version),
     FOREIGN KEY (policy, supersedes) REFERENCES consent.policies (policy, version),

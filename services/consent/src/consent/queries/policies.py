@@ -8,7 +8,10 @@ from chassis.database import Connection
 from consent.domain.policies import POLICY, Present, Version
 from privacy_contracts.policy import PolicyRevised
 
-_COLUMNS = "version, supersedes, text, text_hash, summary, material, reasons, revised_on, published_at, effective_at"
+_COLUMNS = (
+    "version, supersedes, text, text_hash, summary, material, reasons, revised_on, published_at, effective_at,"
+    " announced_until"
+)
 
 
 def _version(row: Record) -> Version:
@@ -34,8 +37,8 @@ async def put(connection: Connection, revised: PolicyRevised, text: str, summary
     await connection.execute(
         """
         INSERT INTO consent.policies (policy, version, supersedes, text, text_hash, summary, material, reasons,
-                                      revised_on, published_at, effective_at, decided_by)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                                      revised_on, published_at, effective_at, announced_until, decided_by)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         """,
         revised.policy,
         revised.version,
@@ -48,6 +51,7 @@ async def put(connection: Connection, revised: PolicyRevised, text: str, summary
         revised.revised_on,
         revised.published_at,
         revised.effective_at,
+        revised.announced_until,
         revised.decided_by,
     )
     await connection.execute(

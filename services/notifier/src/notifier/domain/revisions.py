@@ -10,7 +10,7 @@ from privacy_contracts.notices import NoticeCompleted, NoticePosted
 from privacy_contracts.policy import PolicyRevised
 
 POSTED_FOR = timedelta(days=30)
-"""How long a revision is shown on the home page."""
+"""How long the home page shows a revision whose event does not say it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def posted(revised: PolicyRevised, notice: UUID) -> NoticePosted:
         place="home_page",
         policy_version=revised.version,
         posted_at=revised.published_at,
-        until=revised.published_at + POSTED_FOR,
+        until=revised.announced_until or revised.published_at + POSTED_FOR,
     )
 
 
