@@ -179,7 +179,8 @@ def made(request: UUID, system: str, outcome: str, at: datetime, account: str = 
 
 def _record(emitted: Emitted) -> Record:
     event = EVENTS[emitted.type].model_validate(emitted.body)
-    return record(event, source="dsr", event_id=str(emitted.id))
+    headers = {"traceparent": emitted.traceparent.encode()} if emitted.traceparent else {}
+    return record(event, source="dsr", event_id=str(emitted.id), headers=headers)
 
 
 @pytest.fixture(scope="session")

@@ -110,11 +110,12 @@ async def mail_server() -> AsyncIterator[MailServer]:
 
 @dataclass
 class Peers:
-    """Answers for dsr and consent, by method and path, and what was asked of them. An answer may be a list of them."""
+    """Answers for dsr and consent, by method and path, and what was asked of them, in which trace."""
 
     url: str = ""
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     asked: list[tuple[str, Any, str]] = field(default_factory=list)
+    traceparents: list[str | None] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -125,7 +126,7 @@ class Peers:
                     name, _, value = raw.partition(": ")
                     headers[name.lower()] = value
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                status, answer = self._answer(f"{method} {path}", body, headers.get("authorization", ""))
+                status, answer = self._answer(f"{method} {path}", body, headers)
                 content = json.dumps(answer).encode()
                 head = (
                     f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
@@ -137,12 +138,13 @@ class Peers:
         finally:
             writer.close()
 
-    def _answer(self, what: str, body: bytes, authorization: str) -> tuple[int, Any]:
+    def _answer(self, what: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
         if what == "GET /.well-known/openid-configuration":
             return 200, {"token_endpoint": f"{self.url}/token"}
         if what == "POST /token":
             return 200, {"access_token": "a-token", "expires_in": 300}
-        self.asked.append((what, json.loads(body) if body else None, authorization))
+        self.asked.append((what, json.loads(body) if body else None, headers.get("authorization", "")))
+        self.traceparents.append(headers.get("traceparent"))
         return self.answers.get(what, (503, {}))
 
     def message(self, request: UUID, status: int = 200, **answer: Any) -> None:
