@@ -104,6 +104,7 @@ async def test_a_batch_is_linked_to_the_traces_of_its_events_and_each_goes_on_in
     app = App(routers=[], handlers=handlers)
     good = record(reply, headers={"traceparent": PARENT.encode()})
     await deliver_records(app, rt, good, record(reply, headers=odd), record(reply, headers={"traceparent": None}))
+    assert await rt.pool.fetchval("SELECT count(*) FROM chassis.dead_letters") == 0
     assert int(TRACE, 16) in links_of(ended("batch"))
     event = ended("event reply.done")
     assert trace_of_span(event) == int(TRACE, 16)

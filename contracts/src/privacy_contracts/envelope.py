@@ -34,7 +34,7 @@ class Event(BaseModel):
     @property
     def about(self) -> dict[str, str]:
         """What traces say it is about: the id of the request that it belongs to, where there is one."""
-        request = getattr(self, "request", None) or getattr(self, "case", None)
+        request = getattr(self, "request", None)
         return {"request_id": str(request)} if request else {}
 
     def to_bytes(self) -> bytes:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chassis import crash
@@ -165,7 +165,7 @@ class Batches:
 
     async def _once(self, records: Sequence[Record], dead: str | None) -> None:
         """One transaction. `dead` is the reason for which the only record becomes a dead letter."""
-        with span("batch", links=_traces(records)):
+        with span("batch", links=[each.traceparent for each in records]):
             async with transaction(self.pool) as tx:
                 advanced = await self._advance(tx, records)
                 if self.handlers.raw_handler:
@@ -267,14 +267,6 @@ def _is_not_the_events_fault(failure: Exception) -> bool:
 
 def _cause(error: Exception) -> Exception:
     return error.cause if isinstance(error, ItemFailed) else error
-
-
-def _traces(records: Sequence[Record]) -> Iterator[str]:
-    """Where these events come from, as far as their headers say."""
-    for record in records:
-        for name, value in record.headers:
-            if name == "traceparent" and value:
-                yield value.decode("latin-1")
 
 
 def _breaker_key(record: Record) -> object:

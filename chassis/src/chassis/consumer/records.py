@@ -46,6 +46,11 @@ class Record:
         """The partition it stands in."""
         return self.topic, self.partition
 
+    @property
+    def traceparent(self) -> str | None:
+        """Where it comes from, if that is text: nothing depends on it."""
+        return next((value.decode("latin-1") for name, value in self.headers if name == "traceparent" and value), None)
+
     def header(self, name: str) -> str | None:
         """A header's text. Raises `Undecodable` when it is null or not UTF-8."""
         for given, value in self.headers:
@@ -114,4 +119,4 @@ def decode(record: Record, topic: Topic, events: Mapping[str, type[Event]]) -> R
         raise Undecodable("no-key")
     if record.key != event.key.encode():
         raise Undecodable("foreign-key")
-    return Received(event, name[1], name[0], record.topic, at, record.header("traceparent"))
+    return Received(event, name[1], name[0], record.topic, at, record.traceparent)
