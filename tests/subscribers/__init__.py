@@ -1,0 +1,1 @@
+"""Every way to lose messages, on every subscriber."""
