@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+from chassis.app import letters
 from chassis.app.runtime import App, Runtime
 from chassis.app.verbs import _parser
 from local_stack.observe import AUDITOR
 
 from ..log import Record, read
 from ..people import Company, eventually
-from .ways import COMMANDS, WAYS, Reads
+from .ways import COMMANDS, OPERATORS, WAYS, Reads
 
 PARTNER = "walkco"
 OWN_SETTINGS: dict[str, dict[str, Any]] = {
@@ -32,8 +34,8 @@ def _built(service: str, runtime: Callable[..., Runtime[Any]]) -> App:
     return app
 
 
-def _ways_into(app: App) -> Iterator[str]:
-    for router in app.routers:
+def _ways_into(app: App, *more: APIRouter) -> Iterator[str]:
+    for router in (*app.routers, *more):
         for route in router.routes:
             assert isinstance(route, APIRoute), route
             for method in route.methods or ():
@@ -48,7 +50,8 @@ def _ways_into(app: App) -> Iterator[str]:
 @pytest.mark.promise(76)
 @pytest.mark.parametrize("service", sorted(WAYS))
 def test_every_way_into_a_service_is_classified(service: str, runtime: Callable[..., Runtime[Any]]) -> None:
-    assert set(_ways_into(_built(service, runtime))) == set(WAYS[service])
+    app = _built(service, runtime)
+    assert set(_ways_into(app, letters.router(runtime(service, None), app))) == {*WAYS[service], *OPERATORS}
 
 
 def test_every_command_is_classified() -> None:

@@ -125,6 +125,23 @@ WAYS: dict[str, dict[str, Way]] = {
     },
 }
 
+
+def _operated(how: str) -> Reads:
+    return Reads("accesses.dsr", "operator.acted", {"action": f"dead_letter_{how}"})
+
+
+OPERATORS: dict[str, Way] = {
+    "GET /v1/dead-letters": "reasons and places, no bodies",
+    "GET /v1/dead-letters/{letter}": Reads("accesses.dsr", "operator.acted", {"action": "dead_letter_shown"}),
+    "POST /v1/dead-letters/{letter}/replay": Reads(
+        "accesses.dsr", "operator.acted", {"action": "dead_letter_replayed"}
+    ),
+    "POST /v1/dead-letters/{letter}/discard": Reads(
+        "accesses.dsr", "operator.acted", {"action": "dead_letter_discarded"}
+    ),
+}
+"""What chassis adds to every service; shown with dead letters at hand, in the tests of chassis and of faults."""
+
 COMMANDS: dict[str, Way] = {
     "serve": "the ways above",
     "migrate": "changes tables, shows no row",

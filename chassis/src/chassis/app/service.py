@@ -17,7 +17,7 @@ from opentelemetry.metrics import get_meter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chassis import jobs, migrate, outbox, problems, timers
-from chassis.app import idempotency
+from chassis.app import idempotency, letters
 from chassis.app.runtime import App, Runtime, kafka, security
 from chassis.consumer import dead_letters
 from chassis.consumer.batches import Batches
@@ -160,6 +160,6 @@ def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastA
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    for router in app.routers:
+    for router in (*app.routers, letters.router(runtime, app)):
         api.include_router(router)
     return api

@@ -76,13 +76,15 @@ async def count(tx: Connection) -> float:
     return float(await tx.fetchval("SELECT count(*) FROM chassis.dead_letters WHERE reason IS NOT NULL"))
 
 
-async def listing(tx: Connection) -> list[dict[str, Any]]:
-    """Every dead letter, oldest first, with how many records wait behind it. No bodies."""
+async def listing(tx: Connection, after: UUID | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+    """Dead letters behind `after`, oldest first, with how many records wait behind each. No bodies."""
     rows = await tx.fetch(
         'SELECT d.id, d.topic, d.partition, d."offset", d.reason, d.recorded_at,'
         " (SELECT count(*) FROM chassis.dead_letters AS w"
         "  WHERE w.topic = d.topic AND w.key = d.key AND w.reason IS NULL) AS waiting"
-        " FROM chassis.dead_letters AS d WHERE d.reason IS NOT NULL ORDER BY d.recorded_at, d.id"
+        " FROM chassis.dead_letters AS d"
+        " WHERE d.reason IS NOT NULL AND ($1::uuid IS NULL OR d.id > $1) ORDER BY d.id LIMIT $2",
+        *(after, limit),
     )
     return [dict(row) for row in rows]
 
