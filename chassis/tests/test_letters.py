@@ -81,7 +81,7 @@ async def test_a_letter_is_replayed_with_what_waits_behind_it(
     assert await acts(rt) == []
     failing.hook = None
     done = await api.post(f"/v1/dead-letters/{letter}/replay", json={"reason": "mended"})
-    assert (done.status_code, done.json()) == (200, {"applied": 3})
+    assert (done.status_code, done.json()) == (200, {"applied": 3, "stuck": None})
     assert await effects(rt.pool, "a") == [1, 2, 3]
     assert await acts(rt) == [("dead_letter_replayed", "staff/operator-01", "mended")]
 
@@ -91,7 +91,7 @@ async def test_a_letter_is_discarded_for_a_reason(api: httpx.AsyncClient, rt: Ru
     for wrong in ({}, {"reason": "It was broken"}, {"reason": "mended", "more": 1}):
         assert (await api.post(f"/v1/dead-letters/{letter}/discard", json=wrong)).status_code == 422
     done = await api.post(f"/v1/dead-letters/{letter}/discard", json={"reason": "broken"})
-    assert (done.status_code, done.json()) == (200, {"applied": 2})
+    assert (done.status_code, done.json()) == (200, {"applied": 2, "stuck": None})
     assert await effects(rt.pool, "a") == [2, 3]
     assert (await api.post(f"/v1/dead-letters/{letter}/discard", json={"reason": "broken"})).status_code == 404
     assert await acts(rt) == [("dead_letter_discarded", "staff/operator-01", "broken")]

@@ -159,6 +159,23 @@ async def test_a_commit_that_fails_stops_nothing(
         assert await reached(rt.pool, 2) == [1, 2]
 
 
+async def test_a_broker_that_falls_silent_is_told(
+    rt: Runtime[Any], subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    async with subscribed() as subscription:
+        await ready(subscription)
+        with monkeypatch.context() as patch:
+            patch.setattr(AIOKafkaConsumer, "end_offsets", silent)
+            patch.setattr("chassis.consumer.subscription.LOOK_SECONDS", 0.05)
+            await subscription.look()
+            assert subscription.problem == "Kafka: TimeoutError"
+        await subscription.look()
+        assert subscription.problem is None
+
+
 async def test_a_commit_is_bounded_in_time(
     rt: Runtime[Any], tell: Told, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

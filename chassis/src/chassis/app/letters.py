@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from chassis.app.runtime import App, Runtime
 from chassis.auth import Principal
 from chassis.consumer import dead_letters
-from chassis.consumer.dead_letters import Letter, NoSuchLetter
+from chassis.consumer.dead_letters import Done, Letter, NoSuchLetter
 from chassis.database import is_transient, transaction
 from chassis.problems import Problem
 from chassis.settings import Settings
@@ -52,6 +52,15 @@ class Shown(BaseModel):
     reason: str
     erased: bool
 
+    @classmethod
+    def of(cls, letter: Letter) -> "Shown":
+        """What of a letter is shown."""
+        record = letter.record
+        fields: dict[str, Any] = {name: getattr(record, name) for name in ("topic", "partition", "offset")}
+        fields |= {"key": _text(record.key), "body": _text(record.value), "erased": letter.erased}
+        fields |= {"headers": [(name, _text(value)) for name, value in record.headers]}
+        return cls(id=letter.id, reason=letter.reason, **fields)
+
 
 class Why(BaseModel):
     """Why an operator does something: a code, such as `mended`."""
@@ -62,9 +71,10 @@ class Why(BaseModel):
 
 
 class Applied(BaseModel):
-    """How many events were applied: the letter's own, where it was replayed, and those that waited behind it."""
+    """How many events were applied, those that waited too; `stuck`: why the next of them is a dead letter now."""
 
     applied: int
+    stuck: str | None
 
 
 def _place(cursor: object) -> object:
@@ -76,7 +86,7 @@ def router(runtime: Runtime[Settings], app: App) -> APIRouter:
     routes = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
     Operator = Annotated[Principal, Depends(runtime.auth.require("operator"))]
 
-    async def act(letter: UUID, caller: Principal, action: str, reason: str) -> tuple[Letter, int]:
+    async def act(letter: UUID, caller: Principal, action: str, reason: str) -> Done:
         what = {"action": f"dead_letter_{action}", "dead_letter": letter, "reason": reason, "act": uuid7()}
         who = {"actor": f"staff/{caller.subject}", "system": runtime.name, "acted_at": runtime.clock.now()}
         try:
@@ -107,22 +117,19 @@ def router(runtime: Runtime[Settings], app: App) -> APIRouter:
     @routes.get("/{letter}")
     async def show(letter: UUID, caller: Operator) -> Shown:
         """One letter with its body. Looking is recorded before it is shown."""
-        found, _ = await act(letter, caller, "shown", "inspection")
-        record = found.record
-        fields: dict[str, Any] = {name: getattr(record, name) for name in ("topic", "partition", "offset")}
-        fields |= {"key": _text(record.key), "body": _text(record.value), "erased": found.erased}
-        fields |= {"headers": [(name, _text(value)) for name, value in record.headers]}
-        return Shown(id=found.id, reason=found.reason, **fields)
+        return Shown.of((await act(letter, caller, "shown", "inspection")).letter)
 
     @routes.post("/{letter}/replay")
     async def replay(letter: UUID, body: Why, caller: Operator) -> Applied:
-        """Apply a letter, then what waits behind it, in order, up to the first that fails (409)."""
-        return Applied(applied=(await act(letter, caller, "replayed", body.reason))[1])
+        """Apply a letter (409: it fails again), then what waits behind it, in order, up to the first that fails."""
+        done = await act(letter, caller, "replayed", body.reason)
+        return Applied(applied=done.applied, stuck=done.stuck)
 
     @routes.post("/{letter}/discard")
     async def discard(letter: UUID, body: Why, caller: Operator) -> Applied:
         """Drop a letter for good and apply what waits behind it."""
-        return Applied(applied=(await act(letter, caller, "discarded", body.reason))[1])
+        done = await act(letter, caller, "discarded", body.reason)
+        return Applied(applied=done.applied, stuck=done.stuck)
 
     return routes
 

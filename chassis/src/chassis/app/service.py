@@ -34,6 +34,7 @@ _GAUGES = {
     "oldest_hold_seconds": dead_letters.oldest_hold,
 }
 _gauge = functools.cache(lambda name: get_meter("chassis").create_gauge(name))
+_LOOK_SECONDS = 2.0
 _GAUGE_SECONDS = 5.0
 _HOUSEKEEPING_SECONDS = 3600.0
 _DRAIN_SECONDS = 6
@@ -76,6 +77,7 @@ class Service:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self._relay.run())
             parts.create_task(self._subscription.run())
+            parts.create_task(repeat("looking", self._subscription.look, _LOOK_SECONDS))
             parts.create_task(timers.run(runtime.pool, app.timers, runtime.clock))
             parts.create_task(jobs.run(runtime.pool, app.jobs, runtime.settings.instance))
             parts.create_task(repeat("measuring", self._measure, _GAUGE_SECONDS))

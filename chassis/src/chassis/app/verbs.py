@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from chassis import migrate, telemetry
+from chassis.app.letters import Shown
 from chassis.app.replay import CannotReplay, replay
 from chassis.app.runtime import App, Runtime, S
 from chassis.app.service import Service, http
@@ -120,11 +121,14 @@ async def _dead_letters(runtime: Runtime[Settings], app: App, arguments: argpars
     what = {"action": ACTS[arguments.act][0], "dead_letter": arguments.id, "reason": arguments.reason}
     try:
         acted = OperatorActed.model_validate({"act": uuid7(), "acted_at": runtime.clock.now(), **who, **what})
-        letter, applied = await dead_letters.act(runtime.pool, runtime.sealing, app.handlers, acted)
+        done = await dead_letters.act(runtime.pool, runtime.sealing, app.handlers, acted)
     except ValidationError:
         raise SystemExit("--operator and --reason take codes: lower-case letters, digits, '-', '_' and '.'") from None
     except dead_letters.NoSuchLetter as unknown:
         raise SystemExit(str(unknown)) from None
     except Exception as error:
         raise SystemExit(f"it failed again: {type(error).__name__}") from None
-    print(f"{letter.reason} {letter.record}" if arguments.act == "show" else f"applied {applied}")
+    if arguments.act == "show":
+        print(Shown.of(done.letter).model_dump_json())
+    else:
+        print(f"applied {done.applied}" + (f"; the next one fails: {done.stuck}" if done.stuck else ""))

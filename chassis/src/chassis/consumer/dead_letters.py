@@ -89,44 +89,51 @@ async def listing(tx: Connection, after: UUID | None = None, limit: int | None =
     return [dict(row) for row in rows]
 
 
-async def act(pool: Pool, sealing: Sealing, handlers: Handlers, acted: OperatorActed) -> tuple[Letter, int]:
+@dataclass(frozen=True)
+class Done:
+    """The letter that was acted upon, how many events were applied, and why the next behind it is a dead letter now."""
+
+    letter: Letter
+    applied: int = 0
+    stuck: str | None = None
+
+
+async def act(pool: Pool, sealing: Sealing, handlers: Handlers, acted: OperatorActed) -> Done:
     """Show a letter, apply it, or drop it, as `acted` says, which is published with it; then go on behind it.
 
-    Returns the letter and how many events were applied. What waits is applied in order, up to the first that fails,
-    which then is the dead one; its error is raised. Raises `NoSuchLetter`.
+    What waits is applied in order, up to the first that fails. Raises `NoSuchLetter`, and whatever the letter itself
+    fails at: then nothing was done.
     """
     async with transaction(pool) as tx:
         letter = await _load(tx, sealing, acted.dead_letter)
         await emit(tx, acted, acted.acted_at)
         if acted.action == "dead_letter_shown":
-            return letter, 0
+            return Done(letter)
         if replayed := acted.action == "dead_letter_replayed":
             await _apply(tx, handlers, letter)
         else:
             where = letter.record.topic, letter.record.partition, letter.record.offset
             await tx.execute('INSERT INTO chassis.discarded (topic, partition, "offset") VALUES ($1, $2, $3)', *where)
         following = await _remove(tx, letter)
-    return letter, replayed + await _drain(pool, sealing, handlers, following)
+    applied, stuck = await _drain(pool, sealing, handlers, following)
+    return Done(letter, replayed + applied, stuck)
 
 
-async def _drain(pool: Pool, sealing: Sealing, handlers: Handlers, letter_id: UUID | None) -> int:
-    """Apply what waits, one by one, each as the dead one of its key; stop at one that fails, and raise its error."""
-    applied = 0
-    while letter_id:
-        failure: Exception | None = None
+async def _drain(pool: Pool, sealing: Sealing, handlers: Handlers, letter_id: UUID | None) -> tuple[int, str | None]:
+    """Apply what waits, one by one, each as the dead one of its key; stop at one that fails."""
+    applied, stuck = 0, None
+    while letter_id and not stuck:
         async with transaction(pool) as tx:
             letter = await _load(tx, sealing, letter_id)
             try:
                 async with tx.transaction():
                     await _apply(tx, handlers, letter)
                 letter_id = await _remove(tx, letter)
+                applied += 1
             except Exception as error:
-                await tx.execute("UPDATE chassis.dead_letters SET reason = $2 WHERE id = $1", letter_id, code_of(error))
-                failure = error
-        if failure is not None:
-            raise failure
-        applied += 1
-    return applied
+                stuck = code_of(error)
+                await tx.execute("UPDATE chassis.dead_letters SET reason = $2 WHERE id = $1", letter_id, stuck)
+    return applied, stuck
 
 
 async def _apply(tx: Connection, handlers: Handlers, letter: Letter) -> None:

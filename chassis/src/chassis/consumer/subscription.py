@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _UNCOMMITTED = counter("consumer_commits_failed", "commits to Kafka that failed; lag tools are behind until the next")
 DRAIN_SECONDS = 5
 COMMIT_SECONDS = 5
+LOOK_SECONDS = 3
 
 
 class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -39,6 +40,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     ) -> None:
         self._batches, self._prefix, self._lock = batches, prefix, asyncio.Lock()
         self._waiting: str | None = "starting"
+        self._away: str | None = None
         self._oldest: datetime | None = None
         self.broker = KafkaBroker(bootstrap, security=security, **_BROKER)
         topics = [prefix + topic for topic in batches.handlers.topics]
@@ -54,7 +56,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Why events are not applied at present."""
         stopped = [f"stopped {topic or 'everything'}: {why}" for topic, why in self._batches.stopped.items()]
         waiting = f"waiting: {self._batches.waiting_for}" if self._batches.waiting_for else None
-        return "; ".join(stopped) or self._waiting or waiting
+        return "; ".join(stopped) or self._waiting or waiting or self._away
 
     @property
     def lag(self) -> float:
@@ -86,6 +88,17 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         with contextlib.suppress(Exception):
             async with asyncio.timeout(DRAIN_SECONDS + 1):
                 await self.broker.stop()
+
+    async def look(self) -> None:
+        """See whether the broker answers: a consumer that fetches nothing cannot tell that from silence."""
+        if self._waiting:
+            return
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._consumer.end_offsets(list(self._consumer.assignment()))
+            self._away = None
+        except Exception as error:
+            self._away = f"Kafka: {type(error).__name__}"
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let the batch under way finish, so that nothing is applied twice; one that waits gives up."""
