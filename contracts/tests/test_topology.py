@@ -41,7 +41,9 @@ def test_the_topology_obeys_the_rules(world: World, capsys: pytest.CaptureFixtur
 
 
 def test_a_manual_system_with_an_owner_and_dsr_as_the_writer_obeys_the_rules(world: World) -> None:
-    world.systems["archive"] = System("archive", "manual", "company", 10, ("orders",), owner="records clerk")
+    world.systems["archive"] = System(
+        "archive", "manual", "company", 10, ("orders",), owner="records clerk", owner_mailbox="records@example.com"
+    )
     world.topics["replies.archive"] = replace(world.topics["replies.marketing"], name="replies.archive")
     assert world.faults() == []
 
@@ -59,6 +61,10 @@ SYSTEMS: list[tuple[Callable[[World], object], str]] = [
     (lambda w: w.system("orders", owner=""), "system 'orders': has no owner"),
     (lambda w: w.system("marketing", owner=" "), "system 'marketing': has no owner"),
     (lambda w: w.system("marketing", transport="manual", owner=""), "system 'marketing': has no owner"),
+    (lambda w: w.system("orders", owner_mailbox=""),
+     "system 'orders': owner_mailbox is no mail address: nobody would hear that it is late"),
+    (lambda w: w.system("orders", owner_mailbox="the orders team <orders-team@example.com>"),
+     "system 'orders': owner_mailbox is no mail address: nobody would hear that it is late"),
     (lambda w: w.system("orders", transport="fax"), "system 'orders': transport 'fax' is none of kafka, http, manual"),
     (lambda w: w.system("orders", stage="later"), "system 'orders': stage 'later' is none of company, own, accounts"),
     (lambda w: w.system("orders", deadline_days=0), "system 'orders': deadline_days is below 1"),

@@ -135,8 +135,8 @@ async def _closings(company: Company, request: str) -> list[str]:
     return [event.id for event in events if event.body["request"] == request]
 
 
-async def test_a_silent_system_is_reminded_then_escalated_and_the_person_sees_it(company: Company) -> None:
-    """The clock of the domain moves; nothing else does."""
+async def test_a_silent_system_is_reminded_then_its_owner_is_told_and_the_person_sees_it(company: Company) -> None:
+    """The clock of the domain moves; nothing else does. The mail to the owner is none of the person's."""
     await company.off_loop(company.stack.stop, "marketing")
     try:
         customer = await company.register("dora")
@@ -149,9 +149,18 @@ async def test_a_silent_system_is_reminded_then_escalated_and_the_person_sees_it
         escalated = await eventually("the escalation", lambda: _event(company, request, "system.escalated", 1))
         assert escalated["system"] == "marketing"
         assert "late" in (await company.http.get(link)).text
+        told = await company.mail("marketing-team@example.com", request)
+        assert not [word for word in (customer.email, customer.name, customer.account, "/r/") if word in told["text"]]
     finally:
         await company.off_loop(company.stack.start, "marketing")
     await company.closed(customer.email, request)
+    seen = await assert_all_hold(company, {request: customer})
+    [notice] = [event for event in seen.events("notice.sent") if _is_escalation(event.body, request)]
+    assert told["message_id"].startswith(f"<{notice.body['notice']}@")
+
+
+def _is_escalation(sent: dict[str, object], request: str) -> bool:
+    return (sent["template"], sent.get("request")) == ("escalation", request)
 
 
 async def _event(company: Company, request: str, kind: str, least: int) -> dict[str, object] | None:

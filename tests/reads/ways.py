@@ -96,6 +96,7 @@ WAYS: dict[str, dict[str, Way]] = {
         "event policy.revised": IDS,
         "event request.received": IDS,
         "event request.closed": IDS,
+        "event system.escalated": IDS,
         "event deletion.requested": ERASES,
     },
     "audit": {

@@ -35,6 +35,8 @@ STREAMS = {event.stream for event in EVENTS.values()}
 PER_SYSTEM = {"replies", "disclosures", "accesses"}
 """Streams with a topic for each system: `<stream>.<system>`."""
 SYSTEM = re.compile(r"[a-z][a-z0-9-]{0,31}")
+MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+"""A role's mail address, in ASCII (RFC 5322's dot-atom, loosely)."""
 
 
 def faults(topics: Mapping[str, Topic], systems: Systems, calls: Iterable[Call]) -> list[str]:
@@ -59,6 +61,10 @@ def _system(system: System, stages: tuple[str, ...]) -> Iterator[str]:
         (system.transport != "kafka" or system.principal, "takes part over Kafka but has no principal"),
         (system.transport != "http" or system.client_id, "takes part over HTTP but has no client_id"),
         (system.owner.strip(), "has no owner"),
+        (
+            MAILBOX.fullmatch(system.owner_mailbox),
+            "owner_mailbox is no mail address: nobody would hear that it is late",
+        ),
         (system.stage in stages, f"stage {system.stage!r} is none of {', '.join(stages)}"),
         (system.deadline_days >= 1, "deadline_days is below 1"),
         (system.categories, "names no category of data"),

@@ -8,7 +8,7 @@ from pydantic import Field
 from privacy_contracts.envelope import Event
 from privacy_contracts.fields import AccountId, Code, Count, Known, RequestId, Time, Version
 
-Template = Annotated[Code, Known(("verification", "unknown_address", "completion", "policy_revised"))]
+Template = Annotated[Code, Known(("verification", "unknown_address", "completion", "policy_revised", "escalation"))]
 NoticeFailure = Annotated[
     Code, Known(("rejected", "expired", "no_address", "account_deleted", "superseded", "unanswered"))
 ]

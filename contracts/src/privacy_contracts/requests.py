@@ -82,7 +82,7 @@ class DeletionRequested(_RequestEvent):
 
 
 class SystemEscalated(_RequestEvent):
-    """A system stayed silent beyond its deadline; its owner was told."""
+    """A system stayed silent beyond its deadline; the notifier tells its owner."""
 
     type: ClassVar[str] = "system.escalated"
 

@@ -37,7 +37,8 @@ class Call:
 class System:
     """A system that holds personal data. `deadline_days` are calendar days for an answer.
 
-    What a transport requires of `principal`, `client_id` and `owner` is checked by `privacy_contracts.check`.
+    `owner_mailbox` is a role's, not a person's: it is written to when the deadline has passed. What is required of it,
+    and by a transport of `principal`, `client_id` and `owner`, is checked by `privacy_contracts.check`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class System:
     deadline_days: int
     categories: tuple[str, ...]
     owner: str = ""
+    owner_mailbox: str = ""
     principal: str | None = None
     client_id: str | None = None
 

@@ -15,8 +15,9 @@ from notifier.letters import Letter, Letters, message
 from notifier.peers import KeptItem
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+REQUEST = "0199b2c4-0000-7000-8000-000000000000"
 LINK = "https://privacy.example.com/r/0199b2c4-0000-7000-8000-000000000000/secret-" + "x" * 40
-TEMPLATES = ("verification", "unknown_address", "completion", "policy_revised")
+TEMPLATES = ("verification", "unknown_address", "completion", "policy_revised", "escalation")
 
 
 def revision(version: int = 2, summary: str = "We name a new courier.\n\nNothing else changes.") -> Revision:
@@ -35,6 +36,8 @@ def written(letters: Letters) -> Callable[..., Letter]:
     def write(template: str) -> Letter:
         if template == "policy_revised":
             return letters.revised([revision()])
+        if template == "escalation":
+            return letters.write(template, {"system": "orders", "request": REQUEST, "since": NOW})
         kept = [
             KeptItem(system="orders", category="invoices", legal_basis="us.irc.6001", until=date(2033, 12, 31)),
             KeptItem(system="audit", category="requests", legal_basis="us.ca.11ccr7101", until=date(2028, 12, 1)),
@@ -119,6 +122,18 @@ def test_the_unknown_address_mail_carries_no_link_and_no_secret(written: Callabl
     assert LINK not in letter.html + letter.text
     assert "no account" in letter.text
     assert "another address" in letter.text
+
+
+def test_the_escalation_mail_says_who_is_late_with_what_since_when_and_names_nobody(
+    written: Callable[..., Letter],
+) -> None:
+    letter = written("escalation")
+    assert letter.subject == "orders is late with a deletion"
+    for body in (letter.text, letter.html):
+        assert REQUEST in body
+        assert "orders" in body
+        assert "20 November 2026" in body
+        assert "/r/" not in body
 
 
 @pytest.mark.promise(70)

@@ -1,7 +1,8 @@
 """Whom a mail goes to, and what it says. Opening an address and the record of it are one transaction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -11,12 +12,13 @@ from chassis.database import transaction
 from chassis.jobs import Retry
 from chassis.outbox import emit
 from notifier import endings, peers
-from notifier.domain.addresses import Undeliverable, accessed, recipient, to_write
+from notifier.domain.addresses import Undeliverable, accessed, mailbox, recipient, to_write
 from notifier.domain.notices import Asked, Notice
 from notifier.domain.revisions import has_text, merged
 from notifier.letters import Letter, Letters
 from notifier.queries import accounts, ledger, revisions
 from notifier.settings import Settings
+from privacy_contracts.topology import systems
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,24 @@ async def about_request(
     link = answer.link.get_secret_value() if answer.link else None
     values = {"link": link, "systems": answer.systems, "kept": answer.kept}
     return Mail(notice, to, letters.write(answer.template, values))
+
+
+async def about_delay(
+    runtime: Runtime[Settings], letters: Letters, notice_id: UUID, about: Mapping[str, str]
+) -> Mail | Undeliverable | None:
+    """To the owner of a system that is late: a mailbox of `systems.toml`, which is nobody's personal data.
+
+    `about` holds `request`, `system` and `since` (ISO 8601). None: the notice has its result.
+    """
+    async with transaction(runtime.pool) as tx:
+        notice = await ledger.lock(tx, notice_id)
+    if notice is None:
+        return None
+    system = systems().by_name.get(about["system"])
+    to = mailbox(system.owner_mailbox) if system else None
+    if to is None:
+        return Undeliverable("no_address")
+    return Mail(notice, to, letters.write("escalation", {**about, "since": datetime.fromisoformat(about["since"])}))
 
 
 async def about_policy(runtime: Runtime[Settings], letters: Letters, notice_id: UUID) -> Mail | Undeliverable | None:

@@ -11,12 +11,12 @@ from chassis.outbox import emit
 from chassis.sealing import Sealing
 from notifier import endings, mailings, sending
 from notifier.domain.accounts import answer, named, supersedes
-from notifier.domain.notices import Asked, cancelled, needs_completion
+from notifier.domain.notices import Asked, cancelled, late, needs_completion
 from notifier.queries import accounts, ledger
 from notifier.settings import Settings
 from privacy_contracts.accounts import AccountDeleted, AccountStated
 from privacy_contracts.policy import PolicyRevised
-from privacy_contracts.requests import DeletionRequested, RequestClosed, RequestReceived
+from privacy_contracts.requests import DeletionRequested, RequestClosed, RequestReceived, SystemEscalated
 from privacy_contracts.topology import read_by
 
 
@@ -64,6 +64,10 @@ def _about_policy_and_requests(edge: Handlers, runtime: Runtime[Settings]) -> No
         if needs_completion(received.event):
             await _notify(tx, "completion", received.event)
 
+    @edge.reaction(SystemEscalated)
+    async def system_escalated(received: Received[SystemEscalated], tx: Connection) -> None:
+        await _tell_owner(tx, received.event)
+
     @edge.reaction(DeletionRequested)
     async def deletion_requested(received: Received[DeletionRequested], tx: Connection) -> None:
         if named(received.event):
@@ -99,5 +103,13 @@ async def _delete(tx: Connection, sealing: Sealing, asked: DeletionRequested, no
 
 async def _notify(tx: Connection, asked: Asked, event: RequestReceived | RequestClosed) -> None:
     notice = uuid7()
-    if await ledger.put(tx, notice, asked, event.request, event.account):
-        await sending.put(tx, asked, [notice], event.request)
+    if await ledger.put(tx, notice, asked, asked, event.request, event.account):
+        await sending.put(tx, asked, [notice], request=str(event.request))
+
+
+async def _tell_owner(tx: Connection, silent: SystemEscalated) -> None:
+    """The request alone is named: whose it is, the owner need not know to find out why the system is silent."""
+    notice = uuid7()
+    if await ledger.put(tx, notice, late(silent.system), "escalation", silent.request, None):
+        about = {"request": str(silent.request), "system": silent.system, "since": silent.due_at.isoformat()}
+        await sending.put(tx, "escalation", [notice], **about)

@@ -1,8 +1,8 @@
 """One mail, from its row in the ledger to the mail server's answer.
 
-Before DATA, the attempt and the record of the disclosure are committed; after the server's answer, the result. What
-happens between the two is the one thing that cannot be known after a crash: such a mail goes out again, with the same
-Message-ID, and `repeats` counts it. A refusal before DATA is no attempt, for nothing was handed over.
+Before DATA, the attempt and the record of the disclosure, if it is one, are committed; after the server's answer, the
+result. What happens between the two is the one thing that cannot be known after a crash: such a mail goes out again,
+with the same Message-ID, and `repeats` counts it. A refusal before DATA is no attempt, for nothing was handed over.
 """
 
 from uuid import UUID
@@ -16,7 +16,7 @@ from chassis.database import Connection, transaction
 from chassis.jobs import Effect, Job, JobKind, Retry
 from chassis.outbox import emit
 from notifier import endings
-from notifier.addressing import Mail, about_policy, about_request
+from notifier.addressing import Mail, about_delay, about_policy, about_request
 from notifier.domain.addresses import Undeliverable
 from notifier.domain.notices import PATIENCE, Asked, Verdict, disclosed, living, message_id, verdict, why
 from notifier.letters import Letters, message
@@ -28,10 +28,9 @@ KIND = "notice"
 """One job per mail; its key is the notice."""
 
 
-async def put(tx: Connection, asked: Asked, notices: list[UUID], request: UUID | None = None) -> None:
-    """Have these notices sent."""
-    payload = {"asked": asked, "request": str(request) if request else None}
-    await jobs.put_many(tx, KIND, [str(each) for each in notices], payload, PATIENCE[asked])
+async def put(tx: Connection, asked: Asked, notices: list[UUID], **about: str) -> None:
+    """Have these notices sent. `about` is what the mail is written from: ids and times."""
+    await jobs.put_many(tx, KIND, [str(each) for each in notices], {"asked": asked, **about}, PATIENCE[asked])
 
 
 def kind(runtime: Runtime[Settings], letters: Letters, lines: Connections, concurrency: int) -> JobKind:
@@ -74,6 +73,8 @@ async def _prepared(runtime: Runtime[Settings], letters: Letters, job: Job) -> M
     notice, asked = UUID(job.key), job.payload["asked"]
     if asked == "policy_revised":
         return await about_policy(runtime, letters, notice)
+    if asked == "escalation":
+        return await about_delay(runtime, letters, notice, job.payload)
     return await about_request(runtime, letters, notice, asked, UUID(job.payload["request"]))
 
 
@@ -116,7 +117,8 @@ async def _started(runtime: Runtime[Settings], mail: Mail) -> int | Undeliverabl
                 return Undeliverable("account_deleted")
             address = runtime.sealing.fingerprint("notices.address", mail.to.lower())
         repeats = await ledger.start_attempt(tx, notice.id, address)
-        await emit(tx, disclosed(notice, uuid7(), now), now)
+        if disclosure := disclosed(notice, uuid7(), now):
+            await emit(tx, disclosure, now)
     return repeats
 
 

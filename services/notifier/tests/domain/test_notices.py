@@ -12,6 +12,7 @@ from notifier.domain.notices import (
     cancelled,
     disclosed,
     failed,
+    late,
     living,
     message_id,
     needs_completion,
@@ -54,6 +55,7 @@ def test_a_5xx_ends_a_mail_only_where_it_is_about_that_mail(step: Step, code: in
         ("policy_revised", "a1", "a1"),
         ("completion", "a1", None),
         ("unknown_address", None, None),
+        ("escalation", None, None),
         ("verification", None, None),
     ],
 )
@@ -65,6 +67,11 @@ def test_a_mail_needs_a_living_account_where_it_goes_to_its_present_address(
 
 def test_a_message_id_is_the_same_every_time() -> None:
     notice = Notice(ONE, "verification", "verification")
+    assert message_id(notice, "privacy@example.com") == f"<{ONE}@example.com>"
+
+
+def test_an_escalation_is_what_was_asked_for_whichever_system_is_late() -> None:
+    notice = Notice(ONE, late("orders"), "escalation", request=TWO)
     assert message_id(notice, "privacy@example.com") == f"<{ONE}@example.com>"
 
 
@@ -101,6 +108,7 @@ def test_a_notice_is_about_the_account_once_it_is_known() -> None:
 def test_a_notice_records_its_recipient_as_the_subject_and_not_as_a_third_party() -> None:
     about_policy = Notice(ONE, "policy_revised", "policy_revised", account="a1", policy_version=2)
     event = disclosed(about_policy, TWO, NOW)
+    assert event
     assert (event.subject_id, event.recipient_class, event.basis, event.case) == (
         "account/a1",
         "subject",
@@ -108,7 +116,13 @@ def test_a_notice_records_its_recipient_as_the_subject_and_not_as_a_third_party(
         ONE,
     )
     about_request = Notice(ONE, "completion", "completion", request=THREE, account="a1")
-    assert disclosed(about_request, TWO, NOW).basis == "request_of_subject"
+    event = disclosed(about_request, TWO, NOW)
+    assert event
+    assert event.basis == "request_of_subject"
+
+
+def test_an_owner_is_told_nothing_about_the_person() -> None:
+    assert disclosed(Notice(ONE, late("orders"), "escalation", request=TWO), THREE, NOW) is None
 
 
 @pytest.mark.parametrize(("code", "kept"), [(550, 550), (421, 421), (None, None), (250, None), (0, None)])

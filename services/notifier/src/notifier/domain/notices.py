@@ -12,13 +12,14 @@ from privacy_contracts.disclosures import PersonalDataDisclosed
 from privacy_contracts.notices import NoticeFailed, NoticeSent
 from privacy_contracts.requests import RequestClosed
 
-Asked = Literal["verification", "completion", "policy_revised"]
+Asked = Literal["verification", "completion", "policy_revised", "escalation"]
 """Why a mail is due."""
 
 PATIENCE: dict[Asked, timedelta] = {
     "verification": timedelta(days=1),
     "completion": timedelta(days=6),
     "policy_revised": timedelta(days=3),
+    "escalation": timedelta(days=3),
 }
 """How long a mail is tried. The final address of a deleted account is destroyed on the 7th day after closing."""
 
@@ -27,11 +28,12 @@ PATIENCE: dict[Asked, timedelta] = {
 class Notice:
     """A row of the ledger. About a request, or about a policy version to an account.
 
-    `unanswered` attempts have no answer: one is on its way, or may have arrived.
+    `asked` is an `Asked`; that of an escalation has the late system's name behind a dot. `unanswered` attempts have
+    no answer: one is on its way, or may have arrived.
     """
 
     id: UUID
-    asked: Asked
+    asked: str
     template: str
     request: UUID | None = None
     account: str | None = None
@@ -42,6 +44,11 @@ class Notice:
     def subject(self) -> str:
         """Whom it is about: the account once it is known, else the request."""
         return f"account/{self.account}" if self.account else f"request/{self.request}"
+
+
+def late(system: str) -> str:
+    """Why an escalation is due, as the ledger says it: one mail per request and system."""
+    return f"escalation.{system}"
 
 
 def needs_completion(closed: RequestClosed) -> bool:
@@ -80,7 +87,8 @@ def message_id(notice: Notice, sender: str) -> str:
     one that is not what was asked for has its template beside the domain (a dot-atom, RFC 5322 3.6.4).
     """
     domain = sender.rpartition("@")[2].rstrip(">")
-    return f"<{notice.id}@{domain if notice.template == notice.asked else f'{notice.template}.{domain}'}>"
+    as_asked = notice.template == notice.asked.partition(".")[0]
+    return f"<{notice.id}@{domain if as_asked else f'{notice.template}.{domain}'}>"
 
 
 def living(notice: Notice) -> str | None:
@@ -101,8 +109,13 @@ def why(notice: Notice, reason: str) -> str:
     return "unanswered" if notice.unanswered and reason != "rejected" else reason
 
 
-def disclosed(notice: Notice, disclosure: UUID, now: datetime) -> PersonalDataDisclosed:
-    """The mail is about to leave, to the person it is about. A completion mail also says what is kept."""
+def disclosed(notice: Notice, disclosure: UUID, now: datetime) -> PersonalDataDisclosed | None:
+    """The mail is about to leave, to the person it is about. A completion mail also says what is kept.
+
+    None for an escalation, which goes to a system's owner and says nothing about the person.
+    """
+    if notice.template == "escalation":
+        return None
     return PersonalDataDisclosed(
         disclosure=disclosure,
         system=SYSTEM,

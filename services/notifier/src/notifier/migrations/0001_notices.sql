@@ -36,8 +36,8 @@ CREATE TABLE notifier.revisions (
     completed_at timestamptz
 );
 
--- The ledger: one row per notice, and so per mail. `asked` is why the mail is due, `template` what was sent in answer
--- (an unknown address gets another mail than the one that was asked for). `address` is a keyed fingerprint of the
+-- The ledger: one row per notice, and so per mail. `asked` is why the mail is due (`escalation.<system>`: which system is
+-- late), `template` what was sent in answer (an unknown address gets another mail than the one asked for). `address` is a keyed fingerprint of the
 -- address that was written to, for accounts only, and goes with the account. `attempts` counts the mails that were about
 -- to be handed over, each committed before DATA; `unanswered` those of them whose answer is not known: one is on its way,
 -- or it may have arrived and the mail was repeated. `smtp_status` is the last refusal.

@@ -5,16 +5,17 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.database import Connection, affected
-from notifier.domain.notices import Asked, Notice
+from notifier.domain.notices import Notice
 
 
-async def put(tx: Connection, notice: UUID, asked: Asked, request: UUID, account: str | None) -> bool:
+async def put(tx: Connection, notice: UUID, asked: str, template: str, request: UUID, account: str | None) -> bool:
     """One mail per request and reason. False when it is there already."""
     inserted = await tx.execute(
-        "INSERT INTO notices (id, asked, template, request, account) VALUES ($1, $2, $2, $3, $4)"
+        "INSERT INTO notices (id, asked, template, request, account) VALUES ($1, $2, $3, $4, $5)"
         " ON CONFLICT (asked, request) DO NOTHING",
         notice,
         asked,
+        template,
         request,
         account,
     )
