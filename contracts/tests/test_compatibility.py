@@ -1,18 +1,22 @@
-"""The present contracts are compatible with every release; the check notices each kind of breaking change."""
+"""The present contracts are compatible with every release; the check notices each kind of breaking change.
+
+Each kind is tried once for its words, and then at every place of every released event and topic.
+"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from privacy_contracts import EVENTS
 from privacy_contracts.generate import baseline, schema
 
-from . import golden
-from .compatibility import ABSENT, breaking_topics, breaking_types, schemas
+from . import golden, mutations
+from .compatibility import ABSENT, Json, breaking_topics, breaking_types, inlined, schemas
 
 RELEASES = sorted((golden.CONTRACTS / "released").iterdir())
 Change = Callable[[Any], object]
@@ -58,6 +62,7 @@ RELEASED: dict[str, Any] = {
             "name": {"type": "string", "x-personal": True},
             "parts": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Part"}},
             "codes": {"type": "array", "items": {"type": "string", "pattern": "^[a-z]{1,8}$"}},
+            "part": {"$ref": "#/$defs/Part", "default": {"until": "2031-01-01"}},
         },
         "required": ["id", "code", "count", "name", "parts", "codes"],
         "$defs": {"Part": {"type": "object", "properties": {"until": {"type": "string", "format": "date"}},
@@ -141,6 +146,8 @@ BREAKING: list[tuple[str, Change, str]] = [
     ("array bound", _field("parts", minItems=2), "thing.happened.parts: minItems changed from 1 to 2"),
     ("field of a part removed", _in_type(lambda t: t["$defs"]["Part"]["properties"].pop("until")),
      "thing.happened.parts[].until: field removed or renamed"),
+    ("what stands beside a reference", _in_type(lambda t: t["properties"].update(part={"$ref": "#/$defs/Part"})),
+     'thing.happened.part: default changed from {"until": "2031-01-01"} to "absent"'),
     ("new required field of a part", _in_type(lambda t: (t["$defs"]["Part"]["properties"].update(law={}),
                                                          t["$defs"]["Part"]["required"].append("law"))),
      "thing.happened.parts[].law: new field is required"),
@@ -153,7 +160,8 @@ COMPATIBLE: list[tuple[str, Change]] = [
     ("new known value", _field("code", x_known_values=["c", "a", "b"])),
     ("new optional field of a part", _in_type(lambda t: t["$defs"]["Part"]["properties"].update(law={}))),
     ("a part's class renamed", _in_type(lambda t: (t["$defs"].update(Piece=t["$defs"].pop("Part")),
-                                                   t["properties"]["parts"].update(items={"$ref": "#/$defs/Piece"})))),
+                                                   t["properties"]["parts"].update(items={"$ref": "#/$defs/Piece"}),
+                                                   t["properties"]["part"].update({"$ref": "#/$defs/Piece"})))),
     ("words", _in_type(lambda t: t.update(title="Thing", description="Other words."))),
 ]  # fmt: skip
 
@@ -172,38 +180,107 @@ def test_growth_of_a_type_is_no_breaking_change(change: Change) -> None:
     assert breaking_types(RELEASED, current) == []
 
 
-TOPIC = {"name": "t", "key": "account", "writer": "w", "readers": ["a", "b"], "partitions": 3, "retention_days": 400,
-         "ordered": True, "sequenced": True, "personal": False, "compacted": False}  # fmt: skip
+RELEASED_TYPES = [
+    pytest.param(name, released, id=f"{release.name}/{name}")
+    for release in RELEASES
+    for name, released in schemas(release / "schemas").items()
+]
+RELEASED_TOPICS = [
+    pytest.param(name, released, id=f"{release.name}/{name}")
+    for release in RELEASES
+    for name, released in json.loads((release / "topology.json").read_text("utf-8"))["topics"].items()
+]
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value"),
-    [("key", "request"), ("writer", "x"), ("partitions", 6), ("retention_days", 30), ("ordered", False),
-     ("sequenced", False), ("personal", True), ("compacted", True)],
-)  # fmt: skip
-def test_a_breaking_change_of_a_topic_is_told(attribute: str, value: object) -> None:
-    told = breaking_topics({"t": TOPIC}, {"t": TOPIC | {attribute: value}})
-    assert told == [f"topic t: {attribute} changed from {TOPIC[attribute]!r} to {value!r}"]
+@pytest.mark.parametrize(("name", "released"), RELEASED_TYPES)
+def test_every_breaking_change_of_every_released_type_is_told_where_it_is(name: str, released: Json) -> None:
+    tried = list(mutations.breaking(released))
+    wanted = mutations.EVERYWHERE | ({mutations.VALUE_REMOVED} if "x-known-values" in json.dumps(released) else set())
+    assert wanted <= {mutation.kind for mutation in tried}
+    for mutation in tried:
+        told = breaking_types({name: released}, {name: mutation.schema})
+        assert told, f"not noticed: {mutation.kind} at {name}{mutation.where}"
+        assert all(line.startswith(f"{name}{mutation.where}") for line in told), mutation
 
 
-def test_every_attribute_of_a_topic_is_compared() -> None:
-    assert TOPIC.keys() == baseline()["topics"]["accounts"].keys()
+@pytest.mark.parametrize(("name", "released"), RELEASED_TYPES)
+def test_every_growth_of_every_released_type_is_accepted(name: str, released: Json) -> None:
+    tried = list(mutations.growing(released))
+    assert "new optional field" in {mutation.kind for mutation in tried}
+    for mutation in tried:
+        told = breaking_types({name: released}, {name: mutation.schema, "thing.began": mutation.schema})
+        assert told == [], mutation
 
 
-def test_a_topic_removed_and_a_reader_removed_are_told() -> None:
-    assert breaking_topics({"t": TOPIC}, {"u": TOPIC}) == ["topic t: removed"]
-    told = breaking_topics({"t": TOPIC}, {"t": TOPIC | {"readers": ["a"]}})
-    assert told == ["topic t: b may not read it any more"]
+@pytest.mark.parametrize(("name", "released"), RELEASED_TYPES)
+def test_every_released_type_that_goes_is_told(name: str, released: Json) -> None:
+    assert breaking_types({name: released}, {}) == [f"{name}: type removed"]
+    assert breaking_types({name: released}, {f"{name}.2": released}) == [f"{name}: type removed"]
 
 
-def test_a_new_topic_and_a_new_reader_are_no_breaking_change() -> None:
-    assert breaking_topics({"t": TOPIC}, {"u": TOPIC, "t": TOPIC | {"readers": ["c", "b", "a"]}}) == []
+def _beyond(place: Json) -> Iterator[object]:
+    """A value just beyond each constraint. Each `maxLength` stands beside a pattern that allows nothing longer."""
+    if "minimum" in place:
+        yield place["minimum"] - 1
+    if "maximum" in place:
+        yield place["maximum"] + 1
+    if "minItems" in place:
+        yield []
+    if "pattern" in place or "format" in place:
+        yield "?"
+
+
+def _replaced(body: Any, path: mutations.Path, value: object) -> Any:
+    """A body with another value at a place of its schema, in the first item of each list on the way."""
+    match path:
+        case ("properties", str(name), *rest):
+            return body | {name: _replaced(body[name], tuple(rest), value)}
+        case ("items", *rest):
+            return [_replaced(body[0], tuple(rest), value), *body[1:]]
+        case ("anyOf", _, *rest):
+            return _replaced(body, tuple(rest), value)
+    return value
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_a_change_of_any_field_of_any_event_is_told(name: str) -> None:
-    released = schema(EVENTS[name])
-    for field in released["properties"]:
-        current = deepcopy(released)
-        del current["properties"][field]
-        assert breaking_types({name: released}, {name: current}) == [f"{name}.{field}: field removed or renamed"]
+def test_a_reader_refuses_what_a_loosened_constraint_would_let_in(name: str) -> None:
+    """So a writer that is ahead of its readers would fill their dead letters: loosening breaks as tightening does."""
+    body = golden.body(name, "full")
+    bodies = [
+        _replaced(body, path, value)
+        for path, place in mutations.places(inlined(schema(EVENTS[name])))
+        for value in _beyond(place)
+    ]
+    assert bodies
+    for each in bodies:
+        with pytest.raises(ValidationError):
+            EVENTS[name].model_validate_json(json.dumps(each))
+
+
+@pytest.mark.parametrize(("name", "released"), RELEASED_TOPICS)
+def test_every_changed_attribute_of_every_released_topic_is_told(name: str, released: Json) -> None:
+    """Partitions, key, writer, retention, order and the rest: there is none that may change."""
+    for attribute, value in released.items():
+        if attribute == "readers":
+            continue
+        others = [not value] if isinstance(value, bool) else [f"{value}2"] if isinstance(value, str) else [0, 1, 2**31]
+        for other in (each for each in others if each != value):
+            told = breaking_topics({name: released}, {name: released | {attribute: other}})
+            assert told == [f"topic {name}: {attribute} changed from {value!r} to {other!r}"]
+        told = breaking_topics({name: released}, {name: {key: released[key] for key in released.keys() - {attribute}}})
+        assert told == [f"topic {name}: {attribute} changed from {value!r} to {ABSENT!r}"]
+
+
+@pytest.mark.parametrize(("name", "released"), RELEASED_TOPICS)
+def test_every_released_topic_or_reader_that_goes_is_told(name: str, released: Json) -> None:
+    assert breaking_topics({name: released}, {f"{name}2": released}) == [f"topic {name}: removed"]
+    for reader in released["readers"]:
+        others = [each for each in released["readers"] if each != reader]
+        told = breaking_topics({name: released}, {name: released | {"readers": others}})
+        assert told == [f"topic {name}: {reader} may not read it any more"]
+
+
+@pytest.mark.parametrize(("name", "released"), RELEASED_TOPICS)
+def test_a_new_topic_and_a_new_reader_are_no_breaking_change(name: str, released: Json) -> None:
+    grown = released | {"readers": ["newcomer", *reversed(released["readers"])]}
+    assert breaking_topics({name: released}, {name: grown, "things": released}) == []
