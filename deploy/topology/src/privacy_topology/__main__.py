@@ -9,7 +9,9 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from privacy_topology.converge import Changes, TopologyError, converge
@@ -17,7 +19,7 @@ from privacy_topology.generated import DAY_MS
 
 
 def main() -> int:
-    """Run the job; returns 0 when the cluster is as wanted, 1 when `--check` found differences, 2 on a refusal."""
+    """Run the job; returns 0 when the cluster is as wanted, 1 when `--check` found differences, 2 when it cannot."""
     parser = argparse.ArgumentParser(prog="python -m privacy_topology", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, print what differs")
     parser.add_argument("--passwords", type=Path, help="a JSON file {principal: password}: SCRAM users to create")
@@ -25,8 +27,9 @@ def main() -> int:
     parser.add_argument("--compaction-lag-ms", type=int, default=DAY_MS)
     arguments = parser.parse_args()
     prefix = os.environ.get("TOPIC_PREFIX", "privacy.")
+    client, heard = None, list[KafkaError]()
     try:
-        client = AdminClient(_connection())
+        client = AdminClient(_connection() | {"error_cb": heard.append, "log_level": 0})
         changes = converge(
             client,
             prefix,
@@ -35,8 +38,14 @@ def main() -> int:
             passwords=json.loads(arguments.passwords.read_text("utf-8")) if arguments.passwords else {},
             check=arguments.check,
         )
-    except (TopologyError, KeyError) as error:
-        print(f"not set: {error}" if isinstance(error, KeyError) else error, file=sys.stderr)
+    except (TopologyError, OSError, ValueError) as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
+    except KafkaException as error:
+        if client is not None:
+            client.poll(0)  # what the client library noted on the way: the first is the cause
+        cause = f" ({heard[0].str()})" if heard else ""
+        print(f"Kafka: {error.args[0].str()}{cause}", file=sys.stderr)
         return 2
     report(changes)
     return 1 if arguments.check and changes else 0
@@ -55,7 +64,10 @@ def report(changes: Changes) -> None:
         print(f"WARNING, not ours to remove: {acl.principal} {acl.operation} {acl.resource} {acl.name} ({acl.pattern})")
 
 
-def _connection() -> dict[str, str | int | float | bool]:
+def _connection() -> dict[str, Any]:
+    """Raises `TopologyError` where a setting is missing."""
+    if missing := [name for name in ("BOOTSTRAP", "USERNAME", "PASSWORD") if f"KAFKA_{name}" not in os.environ]:
+        raise TopologyError(f"not set: {', '.join(f'KAFKA_{name}' for name in missing)}")
     return {
         "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"],
         "security.protocol": os.environ.get("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
