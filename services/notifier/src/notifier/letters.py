@@ -25,24 +25,23 @@ from notifier.peers import KeptItem
 WIDTH = 72
 
 LAWS = {
-    "us.irc.6001": "Internal Revenue Code §6001 (records for taxes)",
-    "us.ca.11ccr7101": "California Code of Regulations, title 11, §7101 (records of privacy requests)",
-    "us.ca.civ1798.105d8": "California Civil Code §1798.105(d)(8) (a legal duty to keep it)",
+    "us.irc.6001": "tax law asks for it (26 U.S.C. § 6001)",
+    "us.ca.11ccr7101": "privacy law asks us to be able to show what we did (11 CCR § 7101)",
+    "us.ca.civ1798.105d8": "another law asks for it (Cal. Civ. Code § 1798.105(d)(8))",
 }
-"""Legal bases in words; one that is not here is shown by its code."""
+"""Legal bases in words, the same as on the pages; one that is not here is shown by its code."""
 
 CATEGORIES = {
-    "contact": "contact details",
-    "identity": "name and identity",
+    "contact": "mail address",
+    "identity": "name and sign-in",
     "orders": "orders",
     "invoices": "invoices",
-    "marketing": "marketing data",
+    "marketing": "marketing lists",
     "choices": "privacy choices",
-    "requests": "the record of this request",
-    "notices": "records of notices",
+    "requests": "the record of privacy requests",
+    "notices": "the record of mails sent",
 }
-"""Categories in words; one that is not here is shown by its code."""
-
+"""Categories in words, the same as on the pages; one that is not here is shown by its code."""
 
 SYSTEMS = {
     "accounts": "customer accounts",
@@ -51,7 +50,8 @@ SYSTEMS = {
     "dsr": "request desk",
     "notifier": "notices by mail",
 }
-"""Systems whose names say little outside the company; any other is shown as it is called."""
+"""Systems whose names say little outside the company; any other is shown as it is called. The same as on the
+pages."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Letters:
         self._templates.globals["company"] = company
         filters: dict[str, Callable[..., Any]] = {
             "day": self._day,
-            "law": lambda code: LAWS.get(code, code),
-            "category": lambda code: CATEGORIES.get(code, code),
+            "law": lambda code: LAWS.get(code, f"a law asks for it ({code})"),
+            "category": lambda code: CATEGORIES.get(code, code.replace("_", " ")),
             "system": lambda name: SYSTEMS.get(name, name.replace("-", " ")),
             "gathered": _gathered,
             "wrap": _wrap,

@@ -1,14 +1,17 @@
-"""What states, systems, categories and laws are called in plain words, and how dates and durations are written."""
+"""What states, systems, categories and laws are called in plain words, and how dates and durations are written.
+
+The mails call systems, categories and laws by the same words.
+"""
 
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 SYSTEMS = {
-    "consent": "Privacy choices",
-    "notifier": "Privacy mails",
-    "dsr": "Privacy requests",
-    "audit": "Privacy record",
-    "accounts": "Your account",
+    "accounts": "customer accounts",
+    "audit": "audit record",
+    "consent": "privacy choices",
+    "dsr": "request desk",
+    "notifier": "notices by mail",
 }
 
 CATEGORIES = {
@@ -40,7 +43,7 @@ STATES = {
 
 def system(name: str) -> str:
     """A system's name for people."""
-    return SYSTEMS.get(name, name.replace("-", " ").capitalize())
+    return SYSTEMS.get(name, name.replace("-", " ")).capitalize()
 
 
 def category(code: str) -> str:

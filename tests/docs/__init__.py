@@ -1,0 +1,1 @@
+"""What is written for people agrees with the code, and with what is written elsewhere."""
