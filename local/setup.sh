@@ -1,5 +1,6 @@
 #!/bin/sh
-# Set up what `make demo` (run) or `make test` (dev) needs: virtual environment, packages by hashed locks, Kafka's jars.
+# Set up what `make demo` (run) or `make test` (dev) needs: virtual environment, packages by hashed locks, Kafka's jars,
+# for the tests also the AsyncAPI parser.
 # Asks nothing; says first of all what is missing; does nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -73,7 +74,7 @@ install_packages() {
         $python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/build.txt
     fi
     size=35
-    [ "$kind" = dev ] && size=135
+    [ "$kind" = dev ] && size=196
     echo "Fetching $(count "$kind") Python packages, about $size MB unless they are cached"
     .venv/bin/uv pip install --quiet --python $python --system-certs --require-hashes --compile-bytecode -r "requirements/$kind.txt"
     set --
@@ -97,9 +98,22 @@ fetch_jars() {
     PYTHONPATH=local/src "$interpreter" -c 'from local_stack.jars import main; main()'
 }
 
+# The parser is JavaScript: Node and npm are Python packages of the development lock. Nothing is stamped unless npm ended well.
+install_parser() {
+    from=contracts/asyncapi
+    to=.cache/asyncapi
+    if [ "$kind" != dev ] || cmp -s $from/package-lock.json $to/installed; then return; fi
+    echo "Fetching the AsyncAPI parser: $(grep -c '"integrity"' $from/package-lock.json) npm packages, 5 MB unless they are cached"
+    mkdir -p $to
+    cp $from/package.json $from/package-lock.json $from/.npmrc $to
+    NODE_USE_SYSTEM_CA=1 .venv/bin/npm ci --prefix $to --loglevel=error >/dev/null
+    cp $from/package-lock.json $to/installed
+}
+
 check_prerequisites
 install_browser
 fetch_jars &
 jars=$!
 install_packages
+install_parser
 wait $jars
