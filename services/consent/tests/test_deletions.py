@@ -120,6 +120,49 @@ async def test_an_account_that_goes_without_a_request_is_erased_too(consent: Any
     assert await consent.emitted("reply.done", "reply.not_found") == []
 
 
+async def letter(consent: Any) -> dict[str, Any]:
+    """The one dead letter, as an operator is shown it."""
+    operator = consent.token("op-01", "operator")
+    [listed] = (await consent.http.get("/v1/dead-letters", headers=operator)).json()["items"]
+    shown: dict[str, Any] = (await consent.http.get(f"/v1/dead-letters/{listed['id']}", headers=operator)).json()
+    return listed | shown
+
+
+POISON = {"ce_type": None}
+
+
+async def test_what_was_put_aside_of_a_person_goes_with_the_person(consent: Any) -> None:
+    await deliver_records(consent.app, consent.runtime, record(stated(), headers=POISON), record(stated(version=2)))
+    assert "mara@example.com" in (await letter(consent))["body"]
+    await deliver(consent.app, consent.runtime, requested())
+    kept = await letter(consent)
+    assert (kept["waiting"], kept["body"], kept["erased"]) == (1, None, True)
+    assert await consent.runtime.pool.fetchval("SELECT count(*) FROM keys.owners") == 0
+
+
+async def test_what_is_put_aside_of_a_person_who_is_gone_goes_when_it_is_asked_for_again(consent: Any) -> None:
+    await deliver(consent.app, consent.runtime, requested())
+    await deliver_records(consent.app, consent.runtime, record(stated(), headers=POISON))
+    await deliver(consent.app, consent.runtime, requested(attempt=2, reminder=True))
+    assert (await letter(consent))["erased"]
+    assert await consent.runtime.pool.fetchval("SELECT count(*) FROM keys.owners") == 0
+
+
+async def test_what_was_put_aside_goes_when_the_accounts_end_is_applied_behind_it(consent: Any) -> None:
+    poison, gone = record(stated(), headers=POISON), AccountDeleted(id="7", version=4, deleted_at=START)
+    await deliver_records(consent.app, consent.runtime, poison, record(stated(version=2)), record(gone))
+    discard = f"/v1/dead-letters/{(await letter(consent))['id']}/discard"
+    operator = consent.token("op-01", "operator")
+    assert (await consent.http.post(discard, json={"reason": "mended"}, headers=operator)).json()["applied"] == 2
+    assert await consent.runtime.pool.fetchval("SELECT count(*) FROM keys.owners") == 0
+
+
+async def test_a_deletion_of_somebody_of_whom_nothing_is_sealed_writes_no_erasure(consent: Any) -> None:
+    gone = AccountDeleted(id="7", version=4, deleted_at=START)
+    await deliver(consent.app, consent.runtime, requested(), gone)
+    assert consent.runtime.settings.erasure_ledger.read_text() == ""
+
+
 async def test_nothing_of_an_account_is_kept_but_what_its_owner_chose(consent: Any) -> None:
     await deliver(consent.app, consent.runtime, stated())
     assert await consent.rows("subjects") == 0

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chassis.testing import record, run_timers
+from chassis.consumer.records import Record
+from chassis.testing import START, deliver_records, record, run_timers
 from privacy_contracts.accounts import AccountDeleted, AccountStated
 from privacy_contracts.fields import Personal
 from privacy_contracts.topology import systems
@@ -87,6 +88,40 @@ async def test_an_account_that_its_system_deletes_is_forgotten_here_too(dsr: Any
     await dsr.deliver(AccountDeleted(id="a1", version=2, deleted_at=dsr.clock.now()))
     await dsr.customer(version=3)
     assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.accounts") == 0
+    assert not await dsr.pool.fetchval("SELECT EXISTS (SELECT FROM keys.owners)")
+
+
+async def aside(dsr: Any) -> tuple[str | None, bool]:
+    """The body of the one dead letter, as an operator is shown it, and whether it was erased."""
+    operator = dsr.headers("op-01", "operator")
+    [letter] = (await dsr.http.get("/v1/dead-letters", headers=operator)).json()["items"]
+    shown = (await dsr.http.get(f"/v1/dead-letters/{letter['id']}", headers=operator)).json()
+    return shown["body"], shown["erased"]
+
+
+def stated(version: int, **headers: bytes | None) -> Record:
+    event = AccountStated(
+        id="a1", version=version, email=Personal("ann@example.com"), name=Personal("Ann"), registered_at=START
+    )
+    return record(event, headers=headers)
+
+
+async def test_what_was_put_aside_of_a_person_goes_with_the_person_known_here_or_not(dsr: Any) -> None:
+    await dsr.customer()
+    request, _ = await dsr.deleting()
+    await dsr.deliver(AccountDeleted(id="a1", version=2, deleted_at=dsr.clock.now()))
+    await deliver_records(dsr.app, dsr.runtime, stated(3, ce_type=None), stated(4))
+    for system in ("orders", "marketing"):
+        await dsr.reply(request, system)
+    assert await aside(dsr) == (None, True)
+    assert not await dsr.pool.fetchval("SELECT EXISTS (SELECT FROM keys.owners WHERE owner = 'account/a1')")
+
+
+async def test_a_key_that_came_back_after_the_deletion_goes_with_the_next_state(dsr: Any) -> None:
+    await dsr.deliver(AccountDeleted(id="a1", version=2, deleted_at=dsr.clock.now()))
+    async with dsr.pool.acquire() as tx, tx.transaction():
+        await dsr.runtime.sealing.seal(tx, "account/a1", "a body that was put aside", "chassis.dead_letters.body")
+    await dsr.customer(version=3)
     assert not await dsr.pool.fetchval("SELECT EXISTS (SELECT FROM keys.owners)")
 
 

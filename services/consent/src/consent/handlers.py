@@ -3,6 +3,8 @@
 An account's state is not read at all, so a late one cannot bring an erased subject back.
 """
 
+from datetime import datetime
+
 from chassis.app import Runtime
 from chassis.consumer import Handlers, Received
 from chassis.database import Connection
@@ -26,12 +28,22 @@ def handlers(runtime: Runtime[Settings]) -> Handlers:
         if not names_us(requested):
             return
         now = runtime.clock.now()
-        records = await subjects.erase(tx, f"account/{requested.account}", now)
+        records = await _erase(tx, runtime, f"account/{requested.account}", now)
         await emit(tx, answer(records, requested, now), now)
 
     @reads.reaction(AccountDeleted)
     async def account_deleted(received: Received[AccountDeleted], tx: Connection) -> None:
         """Erase what an account left behind that was closed without a request."""
-        await subjects.erase(tx, f"account/{received.event.id}", runtime.clock.now())
+        await _erase(tx, runtime, f"account/{received.event.id}", runtime.clock.now())
 
     return reads
+
+
+async def _erase(tx: Connection, runtime: Runtime[Settings], subject: str, now: datetime) -> int:
+    """Delete what is held, and destroy the key: under it are the states of the account that were put aside.
+
+    The number of records that are gone, the same one when asked again; the key is looked for each time.
+    """
+    records = await subjects.erase(tx, subject, now)
+    await runtime.sealing.erase(tx, subject)
+    return records

@@ -61,9 +61,12 @@ def build(desk: Desk, clock: Clock) -> Handlers:
 
 
 async def project(tx: Connection, desk: Desk, stated: AccountStated) -> None:
-    """Hold what an account states, if it supersedes what is held."""
+    """Hold what an account states, if it supersedes what is held. Of one that is gone no key comes back to stay."""
     await accounts.lock(tx, stated.id)
-    if not supersedes(await accounts.held(tx, stated.id), stated.version):
+    held = await accounts.held(tx, stated.id)
+    if held.deleted:
+        await desk.sealing.erase(tx, owner_of_account(stated.id))
+    if not supersedes(held, stated.version):
         return
     email = stated.email.get_secret_value()
     await accounts.put(

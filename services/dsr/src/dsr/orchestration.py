@@ -82,10 +82,13 @@ async def _take(tx: Connection, desk: Desk, before: Deletion | None, step: Step,
 
 
 async def bury(tx: Connection, desk: Desk, account: str, at: datetime) -> None:
-    """Delete what is held about an account and leave a tombstone that no later state gets past."""
+    """Delete what is held about an account and leave a tombstone that no later state gets past.
+
+    The key goes whether or not the account was known here: states that were put aside are sealed under it too.
+    """
     await accounts.lock(tx, account)
-    if await accounts.bury(tx, account, at):
-        await desk.sealing.erase(tx, owner_of_account(account))
+    await accounts.bury(tx, account, at)
+    await desk.sealing.erase(tx, owner_of_account(account))
 
 
 async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now: datetime) -> None:

@@ -35,12 +35,12 @@ async def put(
     )
 
 
-async def bury(tx: Connection, account: str, at: datetime) -> bool:
-    """Delete the account's row and leave a tombstone. Returns whether there was a row."""
+async def bury(tx: Connection, account: str, at: datetime) -> None:
+    """Delete the account's row, if there is one, and leave a tombstone."""
     await tx.execute(
         "INSERT INTO dsr.deleted_accounts (id, deleted_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", account, at
     )
-    return bool(await tx.fetchval("DELETE FROM dsr.accounts WHERE id = $1 RETURNING true", account))
+    await tx.execute("DELETE FROM dsr.accounts WHERE id = $1", account)
 
 
 async def by_fingerprint(tx: Connection, fingerprint: bytes) -> str | None:
