@@ -103,7 +103,7 @@ install_parser() {
     from=contracts/asyncapi
     to=.cache/asyncapi
     if [ "$kind" != dev ] || cmp -s $from/package-lock.json $to/installed; then return; fi
-    echo "Fetching the AsyncAPI parser: $(grep -c '"integrity"' $from/package-lock.json) npm packages, 5 MB unless they are cached"
+    echo "Fetching the AsyncAPI parser: $(grep -c '"integrity"' $from/package-lock.json) npm packages, about 21 MB"
     mkdir -p $to
     cp $from/package.json $from/package-lock.json $from/.npmrc $to
     NODE_USE_SYSTEM_CA=1 .venv/bin/npm ci --prefix $to --loglevel=error >/dev/null
