@@ -1,6 +1,6 @@
 # Each target sets up what it needs and asks nothing. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint up down reset status logs clock lock promises
+.PHONY: help setup setup-dev demo test lint up down reset status logs run clock lock promises
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -37,10 +37,10 @@ lint: setup-dev ## check style, types and who may import whom
 up: setup ## start the whole stack in .local/ and wait until it is ready
 	@$(STACK) up
 
-down: setup ## stop it; all that is kept stays
-	@$(STACK) down
+down: setup ## stop it, and the demo; all that is kept stays; NAMES=dsr for these only
+	@$(STACK) down $(NAMES)
 
-reset: setup ## stop it and remove all that it kept
+reset: setup ## stop it, the demo and the tests' servers, and remove all that they kept
 	@$(STACK) reset
 
 status: setup ## say what runs, where, and what it lacks
@@ -48,6 +48,9 @@ status: setup ## say what runs, where, and what it lacks
 
 logs: setup ## follow the logs; NAMES="dsr audit" for these only
 	@$(STACK) logs $(NAMES)
+
+run: setup ## run a service's own command: make run SERVICE=dsr ARGS="dead-letters list"
+	@$(STACK) run $(SERVICE) $(ARGS)
 
 # `make clock +45d`: the goal after `clock` is its argument.
 clock: setup ## move domain time: make clock +45d

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from local_stack import DEFAULT_DIRECTORY, LocalStackError, databases, kafka, servers
 from local_stack.ports import LOOPBACK
-from local_stack.processes import alive, kill, read_pidfile
+from local_stack.processes import kill
 from local_stack.servers import Servers
 
 
@@ -67,14 +67,13 @@ async def test_the_runtime_role_makes_no_tables(shared: Servers) -> None:
 def test_both_are_back_with_their_data_after_a_kill(own: Servers) -> None:
     directory = Path(own.directory)
     servers.converge(own, "kept.")
-    pids = [directory / "postgres" / "pid", directory / "kafka" / "pid"]
-    for pidfile in pids:
-        kill(read_pidfile(pidfile))
+    for name in servers.HALTS:
+        kill(servers.running(directory, name))
 
     again = servers.start(directory)
 
     assert again == own
-    assert all(alive(read_pidfile(pidfile)) for pidfile in pids)
+    assert [part.lacking for part in servers.parts(directory)] == [None, None]
     assert "kept.accounts" in servers.admin(again).list_topics(timeout=60).topics
     client = kafka.client_configuration(again.kafka.bootstrap, "dsr", again.kafka.users["dsr"])
     assert "kept.requests" in AdminClient(client).list_topics(timeout=60).topics

@@ -13,3 +13,7 @@ DEFAULT_DIRECTORY = ROOT / ".local"
 
 class LocalStackError(Exception):
     """Something that the person at the keyboard can put right; the message says how."""
+
+
+class Misuse(LocalStackError):
+    """An argument or a variable that nothing can be done with; the exit status is 2."""

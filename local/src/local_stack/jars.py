@@ -1,6 +1,7 @@
 """Kafka's jars, fetched by Maven once and checked against `local/kafka.sha256`."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,10 @@ def fetch(directory: Path = JARS) -> None:
     print(f"Fetching Apache Kafka: {len(expected())} jars, 43 MB, into {directory}", file=sys.stderr, flush=True)
     command = [maven, "-q", "-B", "-Dstyle.color=never", "-f", str(POM), "dependency:copy-dependencies"]
     done = subprocess.run(
-        [*command, "-DincludeScope=runtime", f"-DoutputDirectory={directory}"], stdout=sys.stderr, check=False
+        [*command, "-DincludeScope=runtime", f"-DoutputDirectory={directory}"],
+        env={**os.environ, "MAVEN_OPTS": f"{os.environ.get('MAVEN_OPTS', '')} -Djansi.noreset=true"},  # colours off
+        stdout=sys.stderr,
+        check=False,
     )
     if done.returncode:
         raise LocalStackError("Maven could not fetch Kafka's jars; its own message stands above")

@@ -108,8 +108,7 @@ def _format(java: list[str], directory: Path, configuration: Path, password: str
         *java,
         "kafka.tools.StorageTool",
         "format",
-        "-t",
-        cluster,
+        f"--cluster-id={cluster}",  # it may begin with a hyphen
         "-c",
         str(configuration),
         "--add-scram",

@@ -1,11 +1,13 @@
 """Ports on loopback: free ones, the error for one that is taken, and whether who listens is ready."""
 
+import json
 import os
 import secrets
 import socket
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
-from local_stack import LocalStackError
+from local_stack import LocalStackError, Misuse
 
 LOOPBACK = "127.0.0.1"
 
@@ -40,14 +42,21 @@ def answers(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
-def configured(variable: str) -> int | None:
-    """Return the port that the environment variable gives, or None when it is not set."""
-    text = os.environ.get(variable, "")
+def configured(variable: str, count: int = 1) -> int | None:
+    """Return the port that the environment variable gives, the first of `count`, or None when it is not set."""
+    text, last = os.environ.get(variable, ""), 65536 - count
     if not text:
         return None
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise LocalStackError(f"{variable} must be a port number between 1 and 65535")
+    if not text.isdecimal() or not 0 < int(text) <= last:
+        raise Misuse(f"{variable} must be a port number between 1 and {last}, not {text!r}")
     return int(text)
+
+
+def last_ports(directory: Path) -> dict[str, int]:
+    """Return the ports that the processes of a folder were given last, by name; none before the first start."""
+    path = directory / "ports.json"
+    ports: dict[str, int] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return ports
 
 
 def claim(name: str, port: int, variable: str) -> None:

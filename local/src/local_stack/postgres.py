@@ -4,6 +4,7 @@ Invariant: the server runs as an unprivileged user, who alone owns its data. It 
 caller says that its data may go with the machine, as that of tests may.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -17,7 +18,7 @@ import psutil
 
 from local_stack import LocalStackError
 from local_stack.ports import LOOPBACK
-from local_stack.processes import Identity, identify, stop, write_pidfile
+from local_stack.processes import Identity, identify, stop
 
 SUPERUSER = "postgres"
 SETTINGS = {
@@ -47,19 +48,29 @@ def start(directory: Path, port: int, password: str, *, durable: bool = True) ->
         shutil.chown(directory, user.pw_uid, user.pw_gid)
     switch = _switch(user, directory)
     data = directory / "data"
-    if not (data / "PG_VERSION").exists():
+    if not data.exists():
         _init(data, password, user, switch)
-    _forget_dead_postmaster(data)
+    if running(directory) is None:  # what a killed server leaves may name another program by now
+        (data / "postmaster.pid").unlink(missing_ok=True)
     log = directory / "postgres.log"
     settings = {**SETTINGS, "port": str(port), "fsync": "on" if durable else "off"}
     options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
     pg_ctl = str(_binaries() / "pg_ctl")
     done = _captured([*switch, pg_ctl, "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "180", "start"])
-    identity = identify(int((data / "postmaster.pid").read_text("utf-8").split()[0])) if not done.returncode else None
+    identity = running(directory) if not done.returncode else None
     if identity is None:
         raise LocalStackError(f"Postgres did not start: {done.stdout[-300:]}{_tail(log)}")
-    write_pidfile(directory / "pid", identity)
     return identity
+
+
+def running(directory: Path) -> Identity | None:
+    """Return the server that runs on the folder, as its own lock file names it; None when there is none."""
+    data = (directory / "data").resolve()
+    with contextlib.suppress(OSError, ValueError, IndexError, psutil.Error):
+        process = psutil.Process(int((data / "postmaster.pid").read_text("utf-8").split()[0]))
+        if str(data) in process.cmdline():
+            return identify(process.pid)
+    return None
 
 
 def halt(identity: Identity | None) -> None:
@@ -68,7 +79,8 @@ def halt(identity: Identity | None) -> None:
 
 
 def _init(data: Path, password: str, user: pwd.struct_passwd | None, switch: list[str]) -> None:
-    shutil.rmtree(data, ignore_errors=True)  # a folder without PG_VERSION is what an interrupted initdb leaves
+    draft = data.with_name("draft")
+    shutil.rmtree(draft, ignore_errors=True)  # what an interrupted initdb left
     secret = data.with_name("initial-password")
     secret.unlink(missing_ok=True)
     with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -77,24 +89,11 @@ def _init(data: Path, password: str, user: pwd.struct_passwd | None, switch: lis
         shutil.chown(secret, user.pw_uid, user.pw_gid)
     options = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--auth=scram-sha-256"]
     initdb = str(_binaries() / "initdb")
-    done = _captured([*switch, initdb, "-D", str(data), "-U", SUPERUSER, f"--pwfile={secret}", *options])
+    done = _captured([*switch, initdb, "-D", str(draft), "-U", SUPERUSER, f"--pwfile={secret}", *options])
     secret.unlink()
     if done.returncode:
         raise LocalStackError(f"initdb failed: {done.stdout[-1000:]}")
-
-
-def _forget_dead_postmaster(data: Path) -> None:
-    """Remove the lock file of a killed server, whose pid may belong to another program by now."""
-    lock = data / "postmaster.pid"
-    if not lock.exists():
-        return
-    try:
-        running = psutil.Process(int(lock.read_text("utf-8").split()[0]))
-        if str(data) in running.cmdline():
-            return
-    except (psutil.Error, ValueError, IndexError):
-        pass
-    lock.unlink()
+    draft.rename(data)
 
 
 def _binaries() -> Path:

@@ -16,6 +16,9 @@ import psutil
 
 from local_stack import LocalStackError
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a person, a program or a closed terminal ends us by."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -23,6 +26,19 @@ class Identity:
 
     pid: int
     started: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a process fares: its pid if it runs, where it listens, and what keeps it from being ready, if anything."""
+
+    name: str
+    pid: int | None
+    where: str
+    lacking: str | None
+
+    def __str__(self) -> str:
+        return f"  {self.name:10} {self.pid or '-':>8}  {self.where:22} {self.lacking or 'ready'}"
 
 
 def identify(pid: int) -> Identity | None:
@@ -74,12 +90,17 @@ def spawn(command: Sequence[str], *, env: Mapping[str, str], log: Path, pidfile:
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)  # none comes between the start and its pidfile
     try:
-        pid = os.posix_spawnp(command[0], list(command), dict(env), file_actions=actions, setsid=True)
+        pid = os.posix_spawnp(
+            command[0], list(command), dict(env), file_actions=actions, setsid=True, setsigmask=usual, setsigdef=ENDINGS
+        )
+        identity = identify(pid) or Identity(pid, time.time())
+        write_pidfile(pidfile, identity)
     except FileNotFoundError as error:
         raise LocalStackError(f"{command[0]} is not on the PATH") from error
-    identity = identify(pid) or Identity(pid, time.time())
-    write_pidfile(pidfile, identity)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
     return identity
 
 

@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient
 
 from local_stack import databases, kafka, postgres
 from local_stack.passwords import passwords, write_private
-from local_stack.ports import LOOPBACK, answers, claim, configured, free_port, is_free
-from local_stack.processes import Identity, alive, read_pidfile
+from local_stack.ports import LOOPBACK, answers, claim, configured, free_port, is_free, last_ports
+from local_stack.processes import Identity, Part, alive, read_pidfile
 from privacy_contracts.topology import topics
 from privacy_topology import converge as topology
 from privacy_topology.converge import Changes
@@ -24,6 +24,7 @@ from privacy_topology.generated import DAY_MS, principals
 
 POSTGRES_PORT = "POSTGRES_PORT"
 KAFKA_PORT = "KAFKA_PORT"
+HALTS = {"kafka": kafka.halt, "postgres": postgres.halt}  # in the order in which they are stopped
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,15 @@ def start(
         users = {f"kafka.{name}": name for name in (kafka.ADMIN, *principals(topics().values()))}
         known = passwords(directory / "passwords.json", [postgres.SUPERUSER, *databases.ROLES, *users])
         wanted = _ports(directory, postgres_port, kafka_port)
-        broker = _start_kafka(directory, wanted, known[f"kafka.{kafka.ADMIN}"])
+        database = _answering(directory, "postgres", wanted["postgres"], POSTGRES_PORT)
+        broker = _answering(directory, "kafka", wanted["kafka"], KAFKA_PORT)
+        if broker is None:
+            broker = kafka.start(
+                directory / "kafka", wanted["kafka"], wanted["controller"], known[f"kafka.{kafka.ADMIN}"]
+            )
         server_url = databases.url(wanted["postgres"], postgres.SUPERUSER, known[postgres.SUPERUSER], "postgres")
         roles = {role: known[role] for role in databases.ROLES}
-        if not _runs(directory / "postgres" / "pid", wanted["postgres"]):
-            postgres.halt(read_pidfile(directory / "postgres" / "pid"))
-            claim("Postgres", wanted["postgres"], POSTGRES_PORT)
+        if database is None:
             (directory / "roles").unlink(missing_ok=True)
             postgres.start(directory / "postgres", wanted["postgres"], known[postgres.SUPERUSER], durable=durable)
         if not (directory / "roles").exists():
@@ -129,28 +133,42 @@ def admin(servers: Servers) -> AdminClient:
 def halt(directory: Path) -> None:
     """Stop both servers of the folder; their data stays."""
     with locked(directory):
-        kafka.halt(read_pidfile(directory / "kafka" / "pid"))
-        postgres.halt(read_pidfile(directory / "postgres" / "pid"))
+        for name, stop in HALTS.items():
+            stop(running(directory, name))
 
 
-def _start_kafka(directory: Path, wanted: dict[str, int], password: str) -> Identity:
-    pidfile = directory / "kafka" / "pid"
-    running = read_pidfile(pidfile)
-    if running is not None and alive(running) and answers(wanted["kafka"]):
-        return running
-    kafka.halt(running)
-    claim("Kafka", wanted["kafka"], KAFKA_PORT)
-    return kafka.start(directory / "kafka", wanted["kafka"], wanted["controller"], password)
+def running(directory: Path, name: str) -> Identity | None:
+    """Return the folder's `postgres` or `kafka`, None when it does not run."""
+    if name == "postgres":
+        return postgres.running(directory / "postgres")
+    identity = read_pidfile(directory / "kafka" / "pid")
+    return identity if alive(identity) else None
 
 
-def _runs(pidfile: Path, port: int) -> bool:
-    return alive(read_pidfile(pidfile)) and answers(port)
+def parts(directory: Path) -> list[Part]:
+    """Return how the two servers of a folder fare. It only looks."""
+    return [_part(name, running(directory, name), last_ports(directory).get(name)) for name in HALTS]
+
+
+def _part(name: str, identity: Identity | None, port: int | None) -> Part:
+    if identity is None or port is None:
+        return Part(name, None, "", "it does not run")
+    return Part(name, identity.pid, f"{LOOPBACK}:{port}", None if answers(port) else "it does not answer")
+
+
+def _answering(directory: Path, name: str, port: int, variable: str) -> Identity | None:
+    """Return the server if it answers; otherwise it is stopped, and the port is free for another start."""
+    identity = running(directory, name)
+    if identity is not None and answers(port):
+        return identity
+    HALTS[name](identity)
+    claim(name.capitalize(), port, variable)
+    return None
 
 
 def _ports(directory: Path, postgres_port: int | None, kafka_port: int | None) -> dict[str, int]:
     """Return the ports: those asked for, else those of a running server, else last time's if free, else free ones."""
-    path = directory / "ports.json"
-    last: dict[str, int] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    last = last_ports(directory)
     asked = {
         "postgres": postgres_port or configured(POSTGRES_PORT),
         "kafka": kafka_port or configured(KAFKA_PORT),
@@ -158,9 +176,9 @@ def _ports(directory: Path, postgres_port: int | None, kafka_port: int | None) -
     }
     chosen = {}
     for name, port in asked.items():
-        runs = alive(read_pidfile(directory / ("kafka" if name == "controller" else name) / "pid"))
+        runs = running(directory, "kafka" if name == "controller" else name)
         usable = last.get(name) if name in last and (runs or is_free(last[name])) else None
         chosen[name] = port or usable or free_port()
     if chosen != last:
-        write_private(path, json.dumps(chosen))
+        write_private(directory / "ports.json", json.dumps(chosen))
     return chosen

@@ -20,8 +20,8 @@ import httpx
 from local_stack import LocalStackError, databases, servers, state
 from local_stack.environment import Deployment, command, database_url, environment, url
 from local_stack.layout import MIGRATED, PROCESSES
-from local_stack.ports import claim, unready
-from local_stack.processes import alive, kill, read_pidfile, send, spawn, stop
+from local_stack.ports import LOOPBACK, claim, last_ports, unready
+from local_stack.processes import Part, alive, kill, read_pidfile, send, spawn, stop
 
 Overrides = Mapping[str, Mapping[str, str]]
 SUPERVISOR = "supervisor"
@@ -69,13 +69,17 @@ class Stack:
         """The running servers, ports and secrets; starts the servers when they do not run."""
         if self._deployment is None:
             running = servers.start(self._servers_directory)
+            ports = self._choose_ports()
             with servers.locked(self.directory):
                 state.master_keys(self.directory)
                 secrets = state.client_secrets(self.directory)
-                runs = any(self.pid(name) for name in (SUPERVISOR, *PROCESSES))
-                ports = state.choose_ports(self.directory, self._base_port, keep=runs)
             self._deployment = Deployment(self.directory, self._prefix, self._suffix, ports, secrets, running)
         return self._deployment
+
+    def _choose_ports(self) -> dict[str, int]:
+        with servers.locked(self.directory):
+            runs = any(self.pid(name) for name in (SUPERVISOR, *PROCESSES))
+            return state.choose_ports(self.directory, self._base_port, keep=runs)
 
     # Names and addresses
 
@@ -113,11 +117,15 @@ class Stack:
         """Prepare, start, and wait until all of it is ready.
 
         Raises:
-            LocalStackError: something did not start; the message names it and holds the end of its log.
+            LocalStackError: a port is in use, then nothing is started; or something did not start, and the message
+                names it and holds the end of its log.
 
         """
-        self.prepare()
         names = list(names)
+        ports = self._choose_ports()
+        for name in names:
+            self._claim(name, ports)
+        self.prepare()
         self.start(*names)
         self.wait(*names, seconds=seconds)
         if supervised:
@@ -184,10 +192,16 @@ class Stack:
     def _spawn(self, deployment: Deployment, name: str, once: Mapping[str, str]) -> None:
         if self.pid(name) is not None:
             return
-        for port in (name, "smtp") if name == "sink" else (name,):
-            claim(port, deployment.ports[port], state.variable(port))
+        self._claim(name, deployment.ports)
         given = {**self.env(name), **once}
         spawn(command(deployment, name), env=given, log=self.log(name), pidfile=self._pidfile(name))
+
+    def _claim(self, name: str, ports: Mapping[str, int]) -> None:
+        if self.pid(name) is not None or not PROCESSES[name].http:
+            return
+        for port in (name, "smtp") if name == "sink" else (name,):
+            all_of_them = ", or BASE_PORT for all of them," if self._base_port else ""
+            claim(port, ports[port], f"{state.variable(port)}{all_of_them}")
 
     def wait(self, *names: str, seconds: float = 120.0) -> None:
         """Wait until processes are ready.
@@ -213,7 +227,17 @@ class Stack:
         """Return what keeps a process from being ready, None when nothing does."""
         if self.pid(name) is None:
             return "it does not run"
-        return unready(self.deployment.ports[name]) if PROCESSES[name].http else None
+        return unready(last_ports(self.directory)[name]) if PROCESSES[name].http else None
+
+    def parts(self) -> list[Part]:
+        """Return how each process fares, and the servers if they are this stack's own. It only looks."""
+        found = servers.parts(self._servers_directory) if self._own_servers else []
+        for name, process in PROCESSES.items():
+            pid = self.pid(name)
+            where = f"http://{LOOPBACK}:{last_ports(self.directory)[name]}" if pid and process.http else ""
+            found.append(Part(name, pid, where, self.lacking(name)))
+        pid = self.pid(SUPERVISOR)
+        return [*found, Part(SUPERVISOR, pid, "", None if pid else "it does not run")]
 
     def stop(self, *names: str) -> None:
         """Stop processes and leave them stopped."""

@@ -13,7 +13,7 @@ from typing import Any
 from local_stack.databases import SERVICES
 from local_stack.layout import CLIENTS, PORTS
 from local_stack.passwords import passwords, write_private
-from local_stack.ports import configured, free_port, is_free
+from local_stack.ports import configured, free_port, is_free, last_ports
 
 
 def client_secrets(directory: Path) -> dict[str, str]:
@@ -55,15 +55,14 @@ def choose_ports(directory: Path, base: int | None, *, keep: bool) -> dict[str, 
 
     With `keep`, while something of this stack runs, they are last time's: everyone was told everyone else's.
     """
-    path = directory / "ports.json"
-    last: dict[str, int] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    last = last_ports(directory)
     if keep and set(PORTS) <= set(last):
         return last
     chosen: dict[str, int] = {}
     for index, name in enumerate(PORTS):
         again = last[name] if base is None and name in last and is_free(last[name]) else None
         chosen[name] = configured(variable(name)) or (base + index if base else None) or again or free_port()
-    write_private(path, json.dumps(chosen))
+    write_private(directory / "ports.json", json.dumps(chosen))
     return chosen
 
 

@@ -56,16 +56,16 @@ def build(t: Telling) -> FastAPI:
 
 
 def _cards(t: Telling) -> str:
-    url = t.stack.url
+    url, (invited, outcome) = t.stack.url, t.invitation
     cards = (
         (f"{url('website')}/", "The shop", "its home page, with the notice of the policy"),
         (f"{url('consent')}/policy", "The policy", "with its date of last revision and earlier versions"),
-        (f"{url('website')}/privacy", "Now delete another one yourself", "the request form; try bob@example.com"),
+        (f"{url('website')}/privacy", invited, f"the request form; {outcome}"),
         (f"{url('sink')}/", "The inbox", "every mail as it was received"),
         (t.link, "The request's status page", "as the person sees it"),
     )
     return "".join(
-        f'<li><a href="{escape(to)}"><b>{title}</b><span>{text}</span></a></li>' for to, title, text in cards
+        f'<li><a href="{escape(to)}"><b>{title}</b><span>{escape(text)}</span></a></li>' for to, title, text in cards
     )
 
 

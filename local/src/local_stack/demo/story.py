@@ -6,45 +6,73 @@ Each does what a website, a person, a company system or an auditor can do, and r
 import re
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from local_stack import ROOT, clock, observe
+from local_stack import ROOT, Misuse, clock, observe
 from local_stack.demo.telling import Telling, event
 from local_stack.layout import PROCESSES
 from local_stack.observe import mails, newest, places, trail, until
 
 POLICY = ROOT / "examples" / "company" / "policy"
 PEOPLE = {"Alice Moran": "alice@example.com", "Bob Tran": "bob@example.com", "Carol Diaz": "carol@example.com"}
-ALICE = PEOPLE["Alice Moran"]
+ALICE, TYPED = PEOPLE["Alice Moran"], "ALICE@Example.com"
 MARKETING = "third_party_marketing"
 OFFER = "Yes, partners may write to me about their goods."
 ADDRESS = "12 Harbor Lane, Long Beach, CA 90802"
+LONGEST_POLICY = 39_000
+"""Characters; consent takes 40,000, and the demo appends a sentence."""
+SENTENCES = (
+    "This sentence was appended by the demo, to show a correction.",
+    "This sentence was appended by the demo, to show a material revision.",
+)
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A text, and what the officer decides about it."""
+    """A text, what the officer decides about it, and what is to be known of it."""
 
     text: str
     summary: str
     material: bool
     reasons: list[str]
+    note: str = ""
 
 
-def revisions(given: Path | None) -> list[Revision]:
-    """The sample's three texts; or the operator's own one, corrected once and changed once in substance."""
+def revisions(given: str | None) -> list[Revision]:
+    """The sample's three texts; or the one of the `given` file, and that with a sample sentence appended, twice.
+
+    Raises:
+        Misuse: the file cannot serve as a policy; the message names it.
+
+    """
     data = tomllib.loads((POLICY / "revisions.toml").read_text("utf-8"))["revision"]
-    texts = [(POLICY / each["file"]).read_text("utf-8") for each in data]
-    if given is not None:
-        text = given.read_text("utf-8").rstrip()
-        change = f"{text}\n\n## What changed\n\n{data[2]['summary']}\n"
-        texts = [f"{text}\n", f"{text}\n\nA spelling mistake was corrected.\n", change]
+    sample = [Revision((POLICY / each.pop("file")).read_text("utf-8"), **each) for each in data]
+    if given is None:
+        return sample
+    text = _text(Path(given).absolute())
     return [
-        Revision(text, each["summary"], each["material"], each["reasons"])
-        for text, each in zip(texts, data, strict=True)
+        replace(sample[0], text=text, note="the text as given"),
+        *(
+            replace(each, text=f"{text}\n\n{sentence}\n", summary=sentence, note="the demo appended a sample sentence")
+            for each, sentence in zip(sample[1:], SENTENCES, strict=True)
+        ),
     ]
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise Misuse(f"POLICY: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Misuse(f"POLICY: {path} is not UTF-8 text") from None
+    if not text.strip():
+        raise Misuse(f"POLICY: {path} is empty")
+    if "\0" in text or len(text) > LONGEST_POLICY:
+        raise Misuse(f"POLICY: {path} is no text of at most {LONGEST_POLICY} characters")
+    return text
 
 
 async def introduce(t: Telling) -> None:
@@ -56,19 +84,15 @@ async def introduce(t: Telling) -> None:
 
 async def publish(t: Telling, revision: Revision) -> dict[str, Any]:
     """An officer publishes a version."""
-    body = {
-        "text": revision.text,
-        "summary": revision.summary,
-        "material": revision.material,
-        "reasons": revision.reasons,
-    }
+    body = asdict(revision)
+    note = body.pop("note")
     told = await t.post("consent", "/v1/policies", body, "officer-01")
     version = told["version"]
     entry = await found(t, f"policy version {version}", type="policy.revised", version=version)
     what = "a material revision" if revision.material else "not material"
     t.say(
         f"policy v{version} published by officer-01 (Olivia Marsh), {what}, revised on {told['revised_on']}, "
-        f"SHA-256 {told['text_hash'][:12]}…",
+        f"SHA-256 {told['text_hash'][:12]}…{f'; {note}' if note else ''}",
         event(entry),
     )
     return told
@@ -133,11 +157,11 @@ async def feed(t: Telling) -> None:
     t.check(disclosed == 1, f"{disclosed} people were disclosed, not 1")
 
 
-async def revise(t: Telling, typo: Revision, material: Revision) -> None:
+async def revise(t: Telling, correction: Revision, material: Revision) -> None:
     """Every change shows on the home page; a material one is mailed to every account."""
     t.head("The policy changes")
     before = len(await mails(t.http, t.stack))
-    told = await publish(t, typo)
+    told = await publish(t, correction)
     await _home_page_shows(t, told["url"])
     told = await publish(t, material)
     await _home_page_shows(t, told["url"])
@@ -150,7 +174,7 @@ async def revise(t: Telling, typo: Revision, material: Revision) -> None:
     addressed = sorted(address for each in sent for address in each["recipients"])
     t.check(addressed == sorted(PEOPLE.values()), f"mails went to {addressed}")
     t.say(
-        "the typo brought no mail; the material revision one to every primary address, opted out or not",
+        "the correction brought no mail; the material revision one to every primary address, opted out or not",
         ", ".join(f"mail {each['id']} to {each['recipients'][0]}" for each in sent),
     )
     entry = await found(t, "the mailing's end", type="notice.completed", policy_version=told["version"])
@@ -172,16 +196,20 @@ async def ask(t: Telling) -> None:
     """A person asks for deletion on the website; an unknown address gets the very same answer."""
     t.head("A deletion request")
     website = t.stack.url("website")
-    known = await t.http.post(f"{website}/privacy", data={"email": ALICE})
+    known = await t.http.post(f"{website}/privacy", data={"email": TYPED})
     unknown = await t.http.post(f"{website}/privacy", data={"email": "nobody@example.com"})
     same = (known.status_code, _plain(known.text)) == (unknown.status_code, _plain(unknown.text))
     t.check(known.is_success and same, f"the answers differ: {known.status_code}, {unknown.status_code}")
-    t.say(f"the website sends a request for {ALICE}, and one for nobody@example.com: the same answer", "202, 202")
+    t.say(
+        f"the website sends a request for {TYPED}, as typed, and one for nobody@example.com: the same answer",
+        f"{known.status_code}, {unknown.status_code}",
+    )
     mail = await letter(t, ALICE, "/r/")
     t.link = next(link for link in mail["links"] if "/r/" in link)
     t.request = t.link.split("/r/")[1].split("/")[0]
     entry = await found(t, "the request", request=t.request, type="request.received")
     t.say("the request is received; whose it is, nobody knows yet", event(entry))
+    t.check(mail["recipients"] == [ALICE], f"the mail with the link went to {mail['recipients']}")
     t.say(f"a mail with a link goes to {ALICE}, the account's address, not to what was typed", f"mail {mail['id']}")
     honest = await until("the honest mail", lambda: _first(t, "nobody@example.com"))
     t.say("nobody@example.com is told the truth: no account there", f"mail {honest['id']}: {honest['subject']}")

@@ -2,8 +2,6 @@
 
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,16 +17,27 @@ class Failed(Exception):
 
 @dataclass
 class Telling:
-    """The demo's voice and hands: a stack, an HTTP client, and what earlier steps learned."""
+    """The demo's voice and hands: a stack, an HTTP client, and what earlier steps learned.
+
+    `began` is a monotonic time; `broken`: the order system never answers.
+    """
 
     stack: Stack
     http: httpx.AsyncClient
     began: float
+    broken: bool = False
     step: str = "start"
     customers: dict[str, str] = field(default_factory=dict)
     request: str = ""
     link: str = ""
     first_finished: float | None = None
+
+    @property
+    def invitation(self) -> tuple[str, str]:
+        """What the person may do next at the shop's form, and what comes of it."""
+        if self.broken:
+            return "Ask for another deletion", "bob@example.com's will wait too, for orders to answer"
+        return "Now delete another one yourself", "try bob@example.com"
 
     def head(self, title: str) -> None:
         """Begin a step."""
@@ -67,13 +76,6 @@ class Telling:
 def line(began: float, text: str) -> None:
     """A line, with the seconds since the beginning."""
     print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
-
-
-@asynccontextmanager
-async def telling(stack: Stack, began: float) -> AsyncIterator[Telling]:
-    """A voice with an HTTP client."""
-    async with httpx.AsyncClient(timeout=15) as http:
-        yield Telling(stack, http, began)
 
 
 def event(entry: dict[str, Any]) -> str:
