@@ -88,16 +88,16 @@ def test_numbers_move_their_track_and_one_used_before_is_found() -> None:
 @pytest.mark.promise(88)
 def test_a_deletion_that_names_audit_is_answered_with_what_is_kept_and_until_when() -> None:
     """11 CCR 7101(a): records of requests are kept for 24 months."""
-    named, unnamed = entry(systems=("consent", "audit")), entry(systems=("orders",))
-    answers = retained([named, unnamed], NOW)
-    assert len(answers) == 1
-    assert (answers[0].request, answers[0].system, answers[0].account) == (REQUEST, "audit", "a1")
-    item = answers[0].items[0]
+    answer = retained(entry(systems=("consent", "audit")), NOW)
+    assert answer
+    assert (answer.request, answer.system, answer.account) == (REQUEST, "audit", "a1")
+    [item] = answer.items
     assert (item.category, item.legal_basis, item.until) == ("requests", "us.ca.11ccr7101", date(2028, 3, 1))
 
 
-def test_a_deletion_from_a_foreign_source_is_not_answered() -> None:
-    assert retained([entry(systems=("audit",), source="orders")], NOW) == []
+def test_a_deletion_of_others_or_from_a_foreign_source_is_not_answered() -> None:
+    assert retained(entry(systems=("orders",)), NOW) is None
+    assert retained(entry(systems=("audit",), source="orders"), NOW) is None
 
 
 @pytest.mark.parametrize(

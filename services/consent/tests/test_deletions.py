@@ -125,7 +125,7 @@ async def letter(consent: Any) -> dict[str, Any]:
     operator = consent.token("op-01", "operator")
     [listed] = (await consent.http.get("/v1/dead-letters", headers=operator)).json()["items"]
     shown: dict[str, Any] = (await consent.http.get(f"/v1/dead-letters/{listed['id']}", headers=operator)).json()
-    return listed | shown
+    return {**listed, **shown}
 
 
 POISON = {"ce_type": None}

@@ -50,9 +50,9 @@ def record_handlers(runtime: Runtime[Settings]) -> Handlers:
 async def _answer(tx: Connection, new: Sequence[Entry], now: datetime) -> None:
     """Answer the deletions that name this service, each within the trace that asked."""
     for entry in new:
-        if answers := intake.retained([entry], now):
-            with span("event deletion.requested", dict(entry.headers).get("traceparent"), **answers[0].about):
-                await outbox.emit_all(tx, answers, now)
+        if answer := intake.retained(entry, now):
+            with span("event deletion.requested", dict(entry.headers).get("traceparent"), **answer.about):
+                await outbox.emit(tx, answer, now)
 
 
 def _lag(records: Sequence[Record]) -> float:

@@ -98,20 +98,19 @@ def follow(
     return after, reused
 
 
-def retained(entries: Sequence[Entry], now: datetime) -> list[ReplyRetained]:
-    """The answers to deletions that name this service: it keeps its record, as the law demands (11 CCR 7101(a))."""
-    return [
-        ReplyRetained(
-            request=entry.event.request,
-            account=entry.event.account,
-            system=NAME,
-            answered_by=f"service/{NAME}",
-            answered_at=now,
-            items=[RetainedItem(category="requests", legal_basis="us.ca.11ccr7101", until=kept_until(now))],
-        )
-        for entry in entries
-        if isinstance(entry.event, DeletionRequested) and not entry.foreign_source and NAME in entry.event.systems
-    ]
+def retained(entry: Entry, now: datetime) -> ReplyRetained | None:
+    """The answer to a deletion that names this service: it keeps its record, as the law demands (11 CCR 7101(a))."""
+    asked = entry.event
+    if not isinstance(asked, DeletionRequested) or entry.foreign_source or NAME not in asked.systems:
+        return None
+    return ReplyRetained(
+        request=asked.request,
+        account=asked.account,
+        system=NAME,
+        answered_by=f"service/{NAME}",
+        answered_at=now,
+        items=[RetainedItem(category="requests", legal_basis="us.ca.11ccr7101", until=kept_until(now))],
+    )
 
 
 def kept_until(at: datetime) -> date:

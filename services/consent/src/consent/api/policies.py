@@ -113,7 +113,7 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
         return PolicyText(**_shown(found, url), text=found.text)
 
     @routes.get("/v1/notice", responses={200: {"model": HomePageNotice}, 204: {"description": "Nothing to announce"}})
-    async def home_page_notice(response: Response) -> Any:
+    async def home_page_notice() -> Any:
         """The notice of the last revision, as long as it is to stand on the home page; else 204."""
         async with transaction(runtime.pool) as tx:
             newest = next(iter(await policies.versions(tx, limit=1)), None)

@@ -193,8 +193,6 @@ def _advance(deletion: Deletion, now: datetime) -> Step:
         if waiting := [task for task in tasks if task.status == "waiting"]:
             return _ask(deletion, stage, waiting, now)
     closed = complete(deletion.request, now)
-    if isinstance(closed, Refused):
-        return Step()
     over = (Alarm("destroy_address", now + KEEP_FINAL_ADDRESS),)
     return Step(replace(deletion, request=closed.request), closed.events, over)
 

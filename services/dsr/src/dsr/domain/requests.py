@@ -155,10 +155,10 @@ def expire(request: Request, now: datetime) -> Decided | Refused:
     return _closed(request, "not_verified" if request.status == "received" else "not_confirmed", now)
 
 
-def complete(request: Request, now: datetime) -> Decided | Refused:
-    """Every system has finally answered."""
+def complete(request: Request, now: datetime) -> Decided:
+    """Every system has finally answered. Raises `ValueError` where none was asked: only a running deletion ends so."""
     if request.status != "deleting":
-        return Refused("wrong_state")
+        raise ValueError(f"a request that is {request.status} cannot be completed")
     return _closed(request, "completed", now)
 
 

@@ -96,7 +96,8 @@ CREATE TABLE dsr.replies (
 );
 CREATE INDEX replies_by_request ON dsr.replies (request_id, recorded_at);
 
--- Wrong secrets per link and network, by minute, for an hour. `about` is a keyed hash.
+-- Wrong secrets per link and network, by minute, for an hour. `about` is the request that a link names (`malformed` where
+-- it names none), and a keyed hash of a network.
 CREATE TABLE dsr.wrong_secrets (
     scope text NOT NULL CHECK (scope IN ('link', 'network')),
     about text NOT NULL,
@@ -106,7 +107,7 @@ CREATE TABLE dsr.wrong_secrets (
 );
 CREATE INDEX wrong_secrets_age ON dsr.wrong_secrets (minute);
 
--- What somebody must look at. One per kind, scope, thing and hour.
+-- What somebody must look at. One per kind, scope, thing and hour; `about` as above.
 CREATE TABLE dsr.findings (
     id uuid PRIMARY KEY,
     kind text NOT NULL,
