@@ -1,5 +1,6 @@
 """The accounts system on a fresh database, with a consent service that answers as it is told."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,14 +19,19 @@ from chassis.testing import Database, Emitted, client, outbox
 
 @dataclass
 class Consent:
-    """Stands for the consent service: what it was asked, and by subject what it answers (status, reason)."""
+    """Stands for the consent service: what it was asked, and by subject what it answers (status, reason).
+
+    `takes` are the seconds that an answer takes.
+    """
 
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    takes: float = 0
 
     async def post(self, service: str, path: str, json: dict[str, Any]) -> httpx.Response:
         assert (service, path) == ("consent", "/v1/decisions")
         self.asked.append(json)
+        await asyncio.sleep(self.takes)
         status, reason = self.answers.get(json["subject"], (200, "no_choice"))
         allowed = reason == "granted"
         body = {

@@ -28,7 +28,7 @@ def handlers(runtime: Runtime[Settings]) -> Handlers:
         for gone in events:
             if isinstance(gone, AccountDeleted):
                 for feed in await queries.delete(tx, gone, requested.request):
-                    await feeds.write_again(tx, feed, gone.id)
+                    await feeds.leave(tx, feed, gone.id)
         await emit_all(tx, events, now)
 
     return reads

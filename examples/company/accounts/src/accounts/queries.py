@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from accounts.domain import SYSTEM, Account, Decision, Deletion, Delivery, Feed, Held
+from accounts.domain import SYSTEM, Account, Deletion, Delivery, Feed, Held
 from chassis.database import Connection, affected
 from chassis.outbox import emit_all
 from privacy_contracts.accesses import PersonalDataAccessed
@@ -172,6 +172,11 @@ async def answered(connection: Connection, feed_id: UUID) -> bool:
     return bool(pending == 0)
 
 
+async def is_pending(connection: Connection, feed_id: UUID) -> bool:
+    """Whether consent has not answered yet about some account of a feed."""
+    return bool(await connection.fetchval("SELECT pending > 0 FROM accounts.feeds WHERE id = $1", feed_id))
+
+
 async def deliver(connection: Connection, feed_id: UUID, account: str, delivery: Delivery) -> None:
     """Keep what became of a locked account in a feed."""
     await connection.execute(
@@ -184,23 +189,32 @@ async def deliver(connection: Connection, feed_id: UUID, account: str, delivery:
     )
 
 
-async def named(connection: Connection, feed_id: UUID) -> list[str]:
-    """The accounts that a feed's file would name."""
-    rows = await connection.fetch("SELECT account FROM accounts.deliveries WHERE feed = $1 AND allowed", feed_id)
+async def named(connection: Connection, feed_id: UUID, after: str, limit: int) -> list[str]:
+    """Some of the accounts that a feed's file would name, in the order of their ids: those behind `after`."""
+    rows = await connection.fetch(
+        """
+        SELECT account FROM accounts.deliveries WHERE feed = $1 AND allowed AND account > $2
+        ORDER BY account LIMIT $3
+        """,
+        feed_id,
+        after,
+        limit,
+    )
     return [row["account"] for row in rows]
 
 
-async def recall(connection: Connection, feed_id: UUID, account: str, decision: Decision) -> bool:
+async def recall(connection: Connection, feed_id: UUID, account: str, delivery: Delivery) -> bool:
     """Take an account out of a feed, since consent no longer allows it. Whether it was in."""
     done = await connection.execute(
-        "UPDATE accounts.deliveries SET allowed = false, reason = $3, decision = $4"
+        "UPDATE accounts.deliveries SET allowed = $3, reason = $4, decision = $5"
         " WHERE feed = $1 AND account = $2 AND allowed",
         feed_id,
         account,
-        decision.reason,
-        decision.decision,
+        delivery.allowed,
+        delivery.reason,
+        delivery.decision,
     )
-    return done == "UPDATE 1"
+    return affected(done) == 1
 
 
 async def feed_lines(connection: Connection, feed_id: UUID, access: Access) -> list[tuple[str, str]]:
