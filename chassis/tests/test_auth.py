@@ -144,13 +144,29 @@ async def test_keys_are_served_stale_while_the_issuer_is_away(
     good = f"Bearer {token('website', 'website', audience='dsr')}"
     issuer.away = True
     await refused(auth, good, 503)
+    asked = issuer.asked
+    await refused(auth, good, 503)
+    assert issuer.asked == asked, "not again for everybody who comes meanwhile"
     issuer.away = False
+    monkeypatch.setattr(module, "_RETRY_SECONDS", -1.0)
     await ask(auth, good)
     issuer.away = True
     monkeypatch.setattr(module, "_FRESH_SECONDS", -1.0)
     monkeypatch.setattr(module, "_REFETCH_SECONDS", -1.0)
     assert await ask(auth, good)
     await refused(auth, "Bearer a.b.c")
+
+
+@pytest.mark.parametrize("keys", [[], None, "none", [{"kty": "RSA"}]])
+async def test_an_issuer_that_answers_nonsense_takes_no_keys_away(
+    auth: Auth, issuer: Documents, token: Mint, monkeypatch: pytest.MonkeyPatch, keys: Any
+) -> None:
+    good = f"Bearer {token('website', 'website', audience='dsr')}"
+    await ask(auth, good)
+    monkeypatch.setattr(issuer, "answer", lambda _: httpx.Response(200, json={"keys": keys, "jwks_uri": f"{ISSUER}/k"}))
+    issuer.handler = issuer.answer
+    monkeypatch.setattr(module, "_FRESH_SECONDS", -1.0)
+    assert await ask(auth, good)
 
 
 async def test_new_keys_are_found_at_once_and_garbage_does_not_make_us_ask_each_time(

@@ -15,7 +15,7 @@ from chassis.consumer import Handlers, Received, Record, Rejected
 from chassis.consumer.batches import EVERY, Batches, Breaker, Fenced
 from chassis.consumer.dead_letters import Done, act, listing
 from chassis.database import Connection, Pool, transaction
-from chassis.testing import START, deliver_records, outbox, record
+from chassis.testing import START, deliver_records, outbox, record, until
 from privacy_contracts.accesses import OperatorActed
 from privacy_contracts.accounts import AccountStated
 from privacy_contracts.notices import NoticePosted
@@ -238,6 +238,8 @@ async def test_bodies_of_topics_with_personal_data_are_sealed(sample: Sample, rt
     shown = (await operate(app, rt, stored["id"], "shown")).letter
     assert shown.record.value == stated(1).to_bytes()
     assert await acts(rt) == [("accesses.dsr", "dead_letter_shown")]
+    (shown_to,) = await outbox(rt.pool)
+    assert (shown_to.subject, shown_to.body["subject_id"]) == ("account/a1", "account/a1")
 
 
 async def test_a_letter_of_a_person_goes_when_the_person_is_erased(sample: Sample, rt: Runtime[Any]) -> None:
@@ -313,8 +315,7 @@ async def test_a_writer_of_unreadable_records_stops_its_own_topic_alone(sample: 
 
 def test_the_breaker_counts_distinct_keys_of_the_last_minute() -> None:
     busy = Breaker()
-    for n in range(1000):
-        busy.passed(n, 0.0)
+    busy.passed(range(1000), 0.0)
     assert not any(busy.opens(("few", n), 1.0) for n in range(49))
     assert any(busy.opens(("many", n), 2.0) for n in range(60))
     quiet = Breaker()
@@ -414,11 +415,51 @@ async def test_a_batch_that_meets_a_key_being_drained_waits_for_it(sample: Sampl
     await deliver_records(sample.app, rt, record(posted(1, notice)), record(posted(2, notice)))
     (letter,) = await letters(rt.pool)
     sample.broken.clear()
-    await asyncio.gather(
-        operate(sample.app, rt, letter["id"]),
-        *(deliver_records(sample.app, rt, record(posted(n, notice))) for n in (3,)),
-    )
-    for left in await letters(rt.pool):
-        await operate(sample.app, rt, left["id"])
+    draining, go_on = asyncio.Event(), asyncio.Event()
+    handlers = sample.app.handlers
+
+    @handlers.reaction(NoticePosted)
+    async def slowly(received: Received[NoticePosted], _: Connection) -> None:
+        if received.event.policy_version == 2:
+            draining.set()
+            await go_on.wait()
+
+    operator = asyncio.create_task(operate(sample.app, rt, letter["id"]))
+    await draining.wait()
+    batch = asyncio.create_task(deliver_records(sample.app, rt, record(posted(3, notice))))
+    await until(lambda: rt.pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+    go_on.set()
+    await asyncio.gather(operator, batch)
     assert sample.seen == [1, 2, 3]
     assert await rt.pool.fetchval("SELECT count(*) FROM chassis.dead_letters") == 0
+
+
+async def test_a_letter_that_cannot_be_kept_is_no_reason_to_try_for_ever(
+    sample: Sample, rt: Runtime[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any) -> None:
+        raise KeyError("no room")
+
+    monkeypatch.setattr("chassis.consumer.dead_letters.insert", full)
+    sample.broken[1] = Rejected("never")
+    with pytest.raises(KeyError):
+        await deliver_records(sample.app, rt, record(posted(1)))
+    assert await rt.pool.fetchval("SELECT next_offset FROM chassis.positions") == 0
+
+
+async def test_a_letter_that_comes_again_without_an_id_is_kept_once(sample: Sample, rt: Runtime[Any]) -> None:
+    nameless = record(posted(1), headers={"ce_id": None})
+    await deliver_records(sample.app, rt, nameless)
+    await rt.pool.execute("UPDATE chassis.positions SET next_offset = 0")
+    await deliver_records(sample.app, rt, nameless)
+    assert len(await letters(rt.pool)) == 1
+
+
+async def test_twenty_failures_among_many_keys_stop_nothing(sample: Sample, rt: Runtime[Any]) -> None:
+    batches = Batches(rt.pool, sample.app.handlers, rt.sealing)
+    await batches.assigned({("notices", 0): 0})
+    sample.broken = {n: Rejected("never") for n in range(600, 625)}
+    await batches.handle([record(posted(n), offset=n) for n in range(600)])
+    await batches.handle([record(posted(n), offset=n) for n in range(600, 625)])
+    assert batches.stopped == {}
+    assert len(await letters(rt.pool)) == 25

@@ -1,5 +1,6 @@
 """Sealed values: bound to their owner and place, gone with the key, and gone again after a restore."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from chassis.database import Pool, transaction
 from chassis.sealing import KeyErased, Sealing
+from chassis.testing import until
 
 MASTERS = {1: bytes(32)}
 OWNER, PLACE = "account/a1", "accounts.email"
@@ -122,3 +124,25 @@ def test_a_ledger_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None
     assert (tmp_path / "erasures").exists()
     with pytest.raises(OSError, match="missing"):
         Sealing(MASTERS, tmp_path / "missing" / "erasures")
+
+
+async def test_an_erasure_waits_for_a_first_sealing_that_has_not_committed(pool: Pool, sealing: Sealing) -> None:
+    sealed, go_on = asyncio.Event(), asyncio.Event()
+
+    async def seal() -> None:
+        async with transaction(pool) as tx:
+            await sealing.seal(tx, "account/late", "a secret", "tests")
+            sealed.set()
+            await go_on.wait()
+
+    async def erase() -> None:
+        async with transaction(pool) as tx:
+            await sealing.erase(tx, "account/late")
+
+    sealing_now = asyncio.create_task(seal())
+    await sealed.wait()
+    erasing = asyncio.create_task(erase())
+    await until(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+    go_on.set()
+    await asyncio.gather(sealing_now, erasing)
+    assert await pool.fetchval("SELECT count(*) FROM keys.owners WHERE owner = 'account/late'") == 0

@@ -129,6 +129,7 @@ FILES = {
     "no mapping": ("[1]", "", {"MASTER_KEYS"} | {f"COMPANY_{name.upper()}" for name in Company.model_fields}),
     "incomplete": ('{"1": "AAAA"}', COMPANY.replace("sender", "from"), {"MASTER_KEYS_1", "COMPANY_SENDER"}),
     "another version": ('{"one": "AAAA"}', COMPANY, {"MASTER_KEYS_ONE_[KEY]", "MASTER_KEYS_ONE"}),
+    "values beside tables": ('{"1": "AAAA"}', 'name = "x"', {"MASTER_KEYS_1", "COMPANY"}),
     "no key": ("{}", COMPANY, {"MASTER_KEYS"}),
 }
 

@@ -14,7 +14,7 @@ import pytest
 
 from chassis.database import open_pool, transaction
 from chassis.sealing import Sealing
-from chassis.settings import master_keys
+from chassis.settings import keys_by_version
 from local_stack.layout import PROCESSES
 from local_stack.ports import free_port
 from local_stack.state import keys_file, ledger_file
@@ -78,7 +78,7 @@ async def _opened(company: Company, service: str) -> list[dict[str, Any]]:
     """A projected table, its sealed column opened with the service's own keys."""
     table, context = PROJECTED[service]
     here = company.stack.directory
-    masters = {int(version): key for version, key in master_keys(keys_file(here, service)).items()}
+    masters = {int(version): key for version, key in keys_by_version(keys_file(here, service)).items()}
     sealing = Sealing(masters, ledger_file(here, service))
     pool = await open_pool(company.stack.database_url(service), service)
     try:

@@ -23,6 +23,7 @@ from chassis.telemetry import traceparent
 log = logging.getLogger(__name__)
 _FRESH_SECONDS = 300.0
 _REFETCH_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,17 @@ class Issuer:
         if self._keys and time.monotonic() - self._fetched <= age:
             return self._keys
         async with self._lock:
-            if self._keys is None or time.monotonic() - self._fetched > age:
+            if time.monotonic() - self._fetched > (age if self._keys else _RETRY_SECONDS):
                 try:
                     found = await self._json("GET", await self._endpoint("jwks_uri"))
-                    self._keys = KeySet.import_key_set(found)  # type: ignore[arg-type]  # a JWKS document
-                except (httpx.HTTPError, KeyError, ValueError) as error:
+                    keys = KeySet.import_key_set(found)  # type: ignore[arg-type]  # a JWKS document
+                    self._keys = keys if keys.keys else self._keys
+                except (httpx.HTTPError, JoseError, AttributeError, KeyError, TypeError, ValueError) as error:
                     log.warning("the issuer's keys are not to be had: %s", type(error).__name__)
-                    if self._keys is None:
-                        raise Problem(503, "unavailable", "Try again shortly", headers={"Retry-After": "2"}) from None
                 self._fetched = time.monotonic()
-            return self._keys
+        if self._keys is None:
+            raise Problem(503, "unavailable", "Try again shortly", headers={"Retry-After": "2"})
+        return self._keys
 
     async def token(self, audience: str) -> str:
         """A token for calling a service. Raises `httpx.HTTPError` when the issuer is away or refuses."""

@@ -65,7 +65,8 @@ class Sealing:
 
         Without one nothing is sealed for the owner, here or in a backup: a key goes by this way only.
         """
-        find = "SELECT clock_timestamp() FROM keys.owners WHERE owner = $1 FOR UPDATE"  # the clock that dates the keys
+        await self._alone(tx, owner)
+        find = "SELECT clock_timestamp() FROM keys.owners WHERE owner = $1"  # the clock that dates the keys
         at: datetime | None = await tx.fetchval(find, owner)
         if at is None:
             return
@@ -90,6 +91,10 @@ class Sealing:
                 *columns([(line["owner"], datetime.fromisoformat(line["at"])) for line in lines], 2),
             )
 
+    async def _alone(self, tx: Connection, owner: str) -> None:
+        """A first sealing and an erasure wait for each other: neither misses what the other has not committed."""
+        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('keys/' || $1, 0))", owner)
+
     async def _key(self, tx: Connection, owner: str) -> bytes | None:
         row = await tx.fetchrow("SELECT master_version, wrapped FROM keys.owners WHERE owner = $1", owner)
         if row is None:
@@ -98,6 +103,7 @@ class Sealing:
         return AESGCM(self._masters[row["master_version"]]).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], owner.encode())
 
     async def _new_key(self, tx: Connection, owner: str) -> bytes:
+        await self._alone(tx, owner)
         key, nonce = AESGCM.generate_key(256), os.urandom(_NONCE)
         wrapped = nonce + AESGCM(self._masters[self._newest]).encrypt(nonce, key, owner.encode())
         insert = "INSERT INTO keys.owners (owner, master_version, wrapped) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"

@@ -44,14 +44,16 @@ class Company(pydantic.BaseModel):
 
 
 def _company(file: Any) -> Any:
-    """What the file says; errors tell no more than what kind they are."""
+    """The values of all tables of the file, by name."""
     if isinstance(file, Company):
         return file
     tables = tomllib.loads(_text(file))
+    if not all(isinstance(table, dict) for table in tables.values()):
+        raise ValueError("tables are expected, and nothing beside them")
     return {name: value for table in tables.values() for name, value in table.items()}
 
 
-def master_keys(file: Any) -> Any:
+def keys_by_version(file: Any) -> Any:
     """Keys by version, from a file of JSON: `{"1": "<base64 of 32 bytes>"}`."""
     if isinstance(file, dict):
         return file
@@ -90,7 +92,7 @@ class Settings(BaseSettings):
     client_id: str
     client_secret: SecretStr
     service_urls: Json[dict[str, str]] = Field(default="{}", validate_default=True)
-    master_keys: Annotated[dict[int, _Key], NoDecode, BeforeValidator(master_keys), Field(repr=False, min_length=1)]
+    master_keys: Annotated[dict[int, _Key], NoDecode, BeforeValidator(keys_by_version), Field(repr=False, min_length=1)]
     erasure_ledger: Path
     company: Annotated[Company, NoDecode, BeforeValidator(_company)]
     clock_offset: Path | None = None

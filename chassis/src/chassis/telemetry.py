@@ -8,6 +8,7 @@ about, such as the request's, are on every span within it too.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import islice
 from types import MappingProxyType
 
 from opentelemetry import metrics, propagate, trace
@@ -19,6 +20,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Link, Span
 
+MOST_LINKS = 128
+"""What the SDK keeps of a span's links."""
 _meter = metrics.get_meter("chassis")
 _tracer = trace.get_tracer("chassis")
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
@@ -39,7 +42,8 @@ def counter(name: str, description: str) -> Counter:
 @contextmanager
 def span(name: str, traceparent: str | None = None, links: Iterable[str | None] = (), **ids: str) -> Iterator[Span]:
     """A span of the current trace, or of the one named by `traceparent`. Errors are noted by class name only."""
-    linked = [trace.get_current_span(_context(each)).get_span_context() for each in links if each]
+    first = islice(dict.fromkeys(each for each in links if each), MOST_LINKS)
+    linked = [trace.get_current_span(_context(each)).get_span_context() for each in first]
     about_this = {**_about.get(), **ids}
     noted = _about.set(about_this)
     try:

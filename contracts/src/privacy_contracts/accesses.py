@@ -46,7 +46,7 @@ class PersonalDataAccessed(Event):
 
 
 class OperatorActed(Event):
-    """An operator looked at, replayed or discarded a dead letter."""
+    """An operator looked at, replayed or discarded a dead letter; `subject_id` is whom it is about, if anybody."""
 
     type: ClassVar[str] = "operator.acted"
     stream: ClassVar[str] = "accesses"
@@ -57,6 +57,7 @@ class OperatorActed(Event):
     action: OperatorAction
     dead_letter: UUID
     reason: Code
+    subject_id: Subject | None = None
     acted_at: Time
 
     @property
@@ -71,5 +72,5 @@ class OperatorActed(Event):
 
     @property
     def subject(self) -> str:
-        """The dead letter."""
-        return f"dead_letter/{self.dead_letter}"
+        """The person, or the dead letter where it names none."""
+        return self.subject_id or f"dead_letter/{self.dead_letter}"

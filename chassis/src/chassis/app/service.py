@@ -47,11 +47,16 @@ class Service:
         self._runtime, self._app, self._migrations = runtime, app, migrations
         settings = runtime.settings
         self._started: str | None = "starting"
-        connected = settings.kafka_bootstrap, security(settings), settings.session_timeout_ms
-        batches = Batches(runtime.pool, app.handlers, runtime.sealing)
-        self._subscription = Subscription(batches, runtime.name, settings.topic_prefix, *connected)
-        held = settings.topic_prefix, settings.instance, kafka(settings)
-        self._relay = outbox.Relay(runtime.pool, runtime.name, *held)
+        self._subscription = Subscription(
+            Batches(runtime.pool, app.handlers, runtime.sealing),
+            group=runtime.name,
+            prefix=settings.topic_prefix,
+            bootstrap=settings.kafka_bootstrap,
+            security=security(settings),
+            session_ms=settings.session_timeout_ms,
+        )
+        prefix, instance = settings.topic_prefix, settings.instance
+        self._relay = outbox.Relay(runtime.pool, runtime.name, prefix, instance, kafka(settings))
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -78,7 +83,8 @@ class Service:
             parts.create_task(self._relay.run())
             parts.create_task(self._subscription.run())
             parts.create_task(repeat("looking", self._subscription.look, _LOOK_SECONDS))
-            parts.create_task(timers.run(runtime.pool, app.timers, runtime.clock))
+            if app.timers:
+                parts.create_task(timers.run(runtime.pool, app.timers, runtime.clock))
             parts.create_task(jobs.run(runtime.pool, app.jobs, runtime.settings.instance))
             parts.create_task(repeat("measuring", self._measure, _GAUGE_SECONDS))
             parts.create_task(repeat("housekeeping", self._keep_house, _HOUSEKEEPING_SECONDS))

@@ -81,12 +81,15 @@ async def _do(
         try:
             app = build(runtime)
             if arguments.verb == "serve":
-                await _serve(runtime, app, migrations)
-            elif arguments.verb == "replay":
+                return await _serve(runtime, app, migrations)
+            async with transaction(pool) as tx:
+                await migrate.check(tx, migrations)
+            await sealing.replay_ledger(pool)  # after a restore nobody is shown who was erased since
+            if arguments.verb == "replay":
                 print(f"replayed {await replay(runtime, app)} events")
             else:
                 await _dead_letters(runtime, app, arguments)
-        except CannotReplay as refused:
+        except (CannotReplay, migrate.WrongSchema) as refused:
             raise SystemExit(str(refused)) from None
         finally:
             await pool.close()

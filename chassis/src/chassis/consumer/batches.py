@@ -57,9 +57,9 @@ class Breaker:
     seen: dict[object, float] = field(default_factory=dict)
     failed: dict[object, float] = field(default_factory=dict)
 
-    def passed(self, key: object, now: float) -> None:
-        """This key was applied."""
-        self.seen[key] = now
+    def passed(self, keys: Sequence[object], now: float) -> None:
+        """These keys were applied."""
+        self.seen.update(dict.fromkeys(keys, now))
         if len(self.seen) > 100_000:
             self._forget(now)
 
@@ -175,9 +175,9 @@ class Batches:
                 crash.point("consumer.before-commit")
         self.positions.update(advanced)
         self.waiting_for = None
-        for record in records:
-            for scope in (EVERY, record.topic):
-                self.breakers[scope].passed(_breaker_key(record), time.monotonic())
+        for scope in (EVERY, *{record.topic for record in records}):
+            keys = [_breaker_key(record) for record in records if scope in (EVERY, record.topic)]
+            self.breakers[scope].passed(keys, time.monotonic())
         _APPLIED.add(len(records))
         crash.point("consumer.after-commit")
 

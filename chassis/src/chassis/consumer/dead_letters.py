@@ -5,6 +5,7 @@ key and a batch that adds to it see each other: nothing is left behind, nothing 
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,9 @@ from privacy_contracts.topology import Topic
 
 _CONTEXT = "chassis.dead_letters.body"
 _COLUMNS = 'topic, partition, "offset", key, headers, body, sealed_for, reason, written_at'
-_LONGEST_KEY = 64
+_PERSON = re.compile(r"[A-Za-z0-9_-]{1,56}")
+_NOBODY = "dead-letters"
+"""Whom a letter is sealed for that names no person."""
 
 
 class NoSuchLetter(Exception):
@@ -31,11 +34,12 @@ class NoSuchLetter(Exception):
 
 @dataclass(frozen=True)
 class Letter:
-    """A dead letter with its body; `erased` when the body went with the person's key."""
+    """A dead letter with its body. `owner` is the person it is sealed for; `erased`: the body went with their key."""
 
     id: UUID
     record: Record
     reason: str
+    owner: str | None
     erased: bool
 
 
@@ -47,11 +51,12 @@ async def insert(tx: Connection, sealing: Sealing, topic: Topic, record: Record,
     body, owner = record.value, None
     if topic.personal and body is not None:
         key = (record.key or b"").decode("latin-1")
-        owner = f"{topic.key}/{key}" if key.isprintable() and len(key) <= _LONGEST_KEY else "dead-letters"
+        owner = f"{topic.key}/{key}" if _PERSON.fullmatch(key) else _NOBODY
         body = await sealing.seal(tx, owner, body.decode("latin-1"), _CONTEXT)
     headers = json.dumps([[name, None if value is None else value.hex()] for name, value in record.headers]).encode()
     row = record.topic, record.partition, record.offset, record.key, headers, body, owner, reason, record.timestamp
-    put = f"INSERT INTO chassis.dead_letters ({_COLUMNS}, id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"  # noqa: S608 - constants
+    values = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10"
+    put = f"INSERT INTO chassis.dead_letters ({_COLUMNS}, id) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608 - constants
     await tx.execute(put, *row, uuid7())
 
 
@@ -106,7 +111,8 @@ async def act(pool: Pool, sealing: Sealing, handlers: Handlers, acted: OperatorA
     """
     async with transaction(pool) as tx:
         letter = await _load(tx, sealing, acted.dead_letter)
-        await emit(tx, acted, acted.acted_at)
+        person = None if letter.owner == _NOBODY else letter.owner
+        await emit(tx, acted.model_copy(update={"subject_id": person}), acted.acted_at)
         if acted.action == "dead_letter_shown":
             return Done(letter)
         if replayed := acted.action == "dead_letter_replayed":
@@ -157,7 +163,8 @@ async def _load(tx: Connection, sealing: Sealing, letter_id: UUID) -> Letter:
         except KeyErased:
             body, erased = None, True
     given = tuple((name, None if value is None else bytes.fromhex(value)) for name, value in json.loads(headers))
-    return Letter(letter_id, Record(topic, partition, offset, key, body, given, written_at), reason, erased)
+    record = Record(topic, partition, offset, key, body, given, written_at)
+    return Letter(letter_id, record, reason, owner, erased)
 
 
 async def _remove(tx: Connection, letter: Letter) -> UUID | None:

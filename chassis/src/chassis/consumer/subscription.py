@@ -13,7 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    UnsupportedCodecError,
+)
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
@@ -30,6 +36,8 @@ _UNCOMMITTED = counter("consumer_commits_failed", "commits to Kafka that failed;
 DRAIN_SECONDS = 5
 COMMIT_SECONDS = 5
 LOOK_SECONDS = 3
+UNREADABLE = (ValueError, UnsupportedCodecError, CorruptRecordException)
+"""What the client library raises for one record: a header name that is not UTF-8, a compression, a broken checksum."""
 
 
 class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -42,14 +50,39 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._waiting: str | None = "starting"
         self._away: str | None = None
         self._oldest: datetime | None = None
-        self.broker = KafkaBroker(bootstrap, security=security, **_BROKER)
-        topics = [prefix + topic for topic in batches.handlers.topics]
-        session: dict[str, Any] = {"session_timeout_ms": session_ms, "heartbeat_interval_ms": max(session_ms // 5, 200)}
-        options = _POLLING | _NOTHING_ON_ITS_OWN | _PATIENCE | session
-        self._subscriber: Any = self.broker.subscriber(*topics, group_id=prefix + group, listener=self, **options)
+        self._left: datetime | None = None
+        self.broker = KafkaBroker(
+            bootstrap,
+            security=security,
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            metadata_max_age_ms=10_000,
+            graceful_timeout=DRAIN_SECONDS,
+            logger=None,
+            apply_types=False,
+        )
+        self._subscriber: Any = self.broker.subscriber(
+            *(prefix + topic for topic in batches.handlers.topics),
+            group_id=prefix + group,
+            listener=self,
+            batch=True,
+            max_records=1000,
+            batch_timeout_ms=100,
+            fetch_max_wait_ms=100,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+            parser=_unparsed,
+            decoder=_undecoded,
+            max_poll_interval_ms=2**31 - 1,
+            rebalance_timeout_ms=30_000,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=max(session_ms // 5, 200),
+        )
         self._subscriber(self._consume)
         self._fetch = self._subscriber.get_msg
-        self._subscriber.get_msg = self._readable
+        self._subscriber.get_msg = self._readable  # type: ignore[method-assign]  # where a fetch fails
 
     @property
     def problem(self) -> str | None:
@@ -61,7 +94,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     @property
     def lag(self) -> float:
         """Seconds since the oldest record was written that was fetched and is not applied; 0 when there is none."""
-        return (real() - self._oldest).total_seconds() if self._oldest else 0.0
+        waiting = [each for each in (self._oldest, self._left) if each]
+        return (real() - min(waiting)).total_seconds() if waiting else 0.0
 
     @property
     def _consumer(self) -> AIOKafkaConsumer:
@@ -120,7 +154,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         while not self._batches.stop.is_set():
             try:
                 await self._seek(list(self._consumer.assignment()))
-                self._waiting = self._oldest = None
+                self._waiting = self._oldest = self._left = None
                 return
             except Exception as error:
                 self._waiting = f"no positions yet: {type(error).__name__}"
@@ -135,12 +169,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         last = await self._consumer.end_offsets(partitions)
         positions = await self._batches.assigned({self._name(each): offset for each, offset in first.items()})
         for each in partitions:
-            position = positions[self._name(each)]
-            if first[each] <= position <= last[each]:
-                self._consumer.seek(each, position)
-            else:
+            topic, position = each.topic.removeprefix(self._prefix), positions[self._name(each)]
+            if not first[each] <= position <= last[each]:
                 outside = f"{each.partition}: position {position} is outside the log ({first[each]} to {last[each]})"
-                self._batches.halt(self._name(each)[0], outside)
+                self._batches.halt(topic, outside)
+            self._consumer.seek(each, position)
+            if topic in self._batches.stopped:
+                self._consumer.pause(each)
 
     def _name(self, partition: TopicPartition) -> Partition:
         return partition.topic.removeprefix(self._prefix), partition.partition
@@ -148,20 +183,29 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def _readable(self, consumer: AIOKafkaConsumer) -> "tuple[ConsumerRecord[bytes, bytes], ...]":
         """The next batch. A partition that the client library cannot read stops its topic, and no other.
 
-        It happens for a header whose name is not UTF-8; the library then drops its whole fetch, so all is read again.
+        The library fails in the middle of its fetch and drops what it had read of other partitions: whatever the
+        fault, all is read again from the stored positions.
         """
         try:
             fetched: tuple[ConsumerRecord[bytes, bytes], ...] = await self._fetch(consumer)
             return fetched
-        except ValueError:
-            for each in consumer.assignment():
-                try:
-                    await consumer.getmany(each, timeout_ms=1000)
-                except ValueError as error:
-                    self._batches.halt(self._name(each)[0], f"{each.partition} is unreadable: {type(error).__name__}")
-                    consumer.pause(each)
-            await self._go_on()
+        except (ValueError, KafkaError) as error:
+            log.warning("fetching failed: %s", type(error).__name__)
+            if isinstance(error, UNREADABLE):
+                await self._halt_unreadable(consumer)
+            await asyncio.sleep(0.2)
+            if not self._waiting:
+                await self._go_on()
             return ()
+
+    async def _halt_unreadable(self, consumer: AIOKafkaConsumer) -> None:
+        for each in consumer.assignment() - consumer.paused():
+            try:
+                await consumer.getmany(each, timeout_ms=200)
+            except UNREADABLE as error:
+                self._batches.halt(self._name(each)[0], f"{each.partition} is unreadable: {type(error).__name__}")
+            except KafkaError:
+                return  # it is found when it is met again
 
     async def _consume(self, batch: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
         async with self._lock:
@@ -171,6 +215,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                     self._oldest = min(record.timestamp for record in records)
                     await self._batches.handle(records)
                     self._oldest = None
+                    self._leave(records)
                     await self._commit()
             except (Stopped, IllegalStateError):  # a rebalance; it ends with new partitions
                 self._waiting = "no partitions yet"
@@ -179,6 +224,11 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 await self._go_on()
             except Exception as error:
                 self._batches.halt(EVERY, type(error).__name__)
+
+    def _leave(self, records: Sequence[Record]) -> None:
+        """Note how old what a stopped topic leaves behind is: it stays so until a restart."""
+        left = [each.timestamp for each in records if each.offset >= self._batches.positions.get(each.place, 0)]
+        self._left = min([*left, *([self._left] if self._left else [])], default=None)
 
     async def _current(self, batch: "Sequence[ConsumerRecord[bytes, bytes]]") -> list[Record]:
         """The batch, without partitions whose position was moved after it was fetched: those come again.
@@ -222,12 +272,3 @@ async def _unparsed(records: "tuple[ConsumerRecord[bytes, bytes], ...]") -> Kafk
 async def _undecoded(message: KafkaMessage) -> Any:
     """The records again: they are decoded one by one, each with its own failure."""
     return message.raw_message
-
-
-_BROKER: dict[str, Any] = {"consumer_only": True, "allow_auto_create_topics": False, "metadata_max_age_ms": 10_000}
-_BROKER |= {"graceful_timeout": DRAIN_SECONDS, "logger": None, "apply_types": False}
-_POLLING: dict[str, Any] = {"batch": True, "max_records": 1000, "batch_timeout_ms": 100, "fetch_max_wait_ms": 100}
-_POLLING |= {"auto_offset_reset": "earliest", "isolation_level": "read_committed"}
-_NOTHING_ON_ITS_OWN: dict[str, Any] = {"ack_policy": AckPolicy.MANUAL, "no_reply": True}
-_NOTHING_ON_ITS_OWN |= {"parser": _unparsed, "decoder": _undecoded}
-_PATIENCE: dict[str, Any] = {"max_poll_interval_ms": 2**31 - 1, "rebalance_timeout_ms": 30_000}
