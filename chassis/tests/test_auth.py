@@ -116,6 +116,7 @@ async def test_a_signature_must_be_the_issuers(auth: Auth, token: Mint, signing_
         f"{part({'alg': 'none'})}.{body}.",
         f"{part({'alg': 'None', 'kid': 'test'})}.{body}.{signature}",
         f"{part({'alg': 'RS256', 'kid': 'test', 'crit': ['x']})}.{body}.{signature}",
+        f"{part({'alg': 'RS256', 'kid': 'test', 'crit': 5})}.{body}.{signature}",
     ):
         await refused(auth, f"Bearer {forged}")
 

@@ -14,6 +14,7 @@ from chassis.app.runtime import App, Runtime
 from chassis.consumer import Handlers, Received, Record, Rejected
 from chassis.consumer.batches import EVERY, Batches, Breaker, Fenced
 from chassis.consumer.dead_letters import Done, act, listing
+from chassis.consumer.records import LARGEST
 from chassis.database import Connection, Pool, transaction
 from chassis.testing import START, deliver_records, outbox, record, until
 from privacy_contracts.accesses import OperatorActed
@@ -249,16 +250,18 @@ async def test_a_letter_of_a_person_goes_when_the_person_is_erased(sample: Sampl
     async def fail(_: Received[AccountStated], __: Connection) -> None:
         raise Rejected("never")
 
-    await deliver_records(app, rt, record(stated(1)), record(stated(2)), record(stated(3), key=b"\xff"))
+    of_another = record(stated(4), key=b"b2")
+    await deliver_records(app, rt, record(stated(1)), record(stated(2)), record(stated(3), key=b"\xff"), of_another)
     async with transaction(rt.pool) as tx:
         await rt.sealing.erase(tx, "account/a1")
-    letter, keyless = await letters(rt.pool)
+    letter, *bodiless = await letters(rt.pool)
     shown = (await operate(app, rt, letter["id"], "shown")).letter
     assert (shown.record.value, shown.erased) == (None, True)
     assert await operate(app, rt, letter["id"]) == Done(shown, 2)
-    assert [each["id"] for each in await letters(rt.pool)] == [keyless["id"]]
-    shown = (await operate(app, rt, keyless["id"], "shown")).letter
-    assert shown.record.value == stated(3).to_bytes()
+    assert await letters(rt.pool) == bodiless
+    for each in bodiless:
+        assert (await operate(app, rt, each["id"], "shown")).letter.record.value is None
+    assert await rt.pool.fetchval("SELECT count(*) FROM keys.owners") == 0
 
 
 async def test_a_paused_predecessor_is_fenced_by_the_stored_position(sample: Sample, rt: Runtime[Any]) -> None:
@@ -447,6 +450,23 @@ async def test_a_letter_that_cannot_be_kept_is_no_reason_to_try_for_ever(
     assert await rt.pool.fetchval("SELECT next_offset FROM chassis.positions") == 0
 
 
+async def test_after_a_discard_the_mended_event_may_come_by_the_same_id(sample: Sample, rt: Runtime[Any]) -> None:
+    broken = record(posted(1), value=b"{", event_id="one")
+    await deliver_records(sample.app, rt, broken)
+    (letter,) = await letters(rt.pool)
+    await operate(sample.app, rt, letter["id"], "discarded")
+    await deliver_records(sample.app, rt, record(posted(1), event_id="one"))
+    assert sample.seen == [1]
+
+
+async def test_a_body_beyond_any_event_is_neither_read_nor_kept(sample: Sample, rt: Runtime[Any]) -> None:
+    padded = record(posted(1))
+    await deliver_records(sample.app, rt, replace(padded, value=(padded.value or b"") + b" " * LARGEST))
+    (letter,) = await letters(rt.pool)
+    assert letter["reason"] == "too-large"
+    assert await rt.pool.fetchval("SELECT body FROM chassis.dead_letters") is None
+
+
 async def test_a_letter_that_comes_again_without_an_id_is_kept_once(sample: Sample, rt: Runtime[Any]) -> None:
     nameless = record(posted(1), headers={"ce_id": None})
     await deliver_records(sample.app, rt, nameless)
@@ -458,8 +478,8 @@ async def test_a_letter_that_comes_again_without_an_id_is_kept_once(sample: Samp
 async def test_twenty_failures_among_many_keys_stop_nothing(sample: Sample, rt: Runtime[Any]) -> None:
     batches = Batches(rt.pool, sample.app.handlers, rt.sealing)
     await batches.assigned({("notices", 0): 0})
-    sample.broken = {n: Rejected("never") for n in range(600, 625)}
-    await batches.handle([record(posted(n), offset=n) for n in range(600)])
-    await batches.handle([record(posted(n), offset=n) for n in range(600, 625)])
+    sample.broken = {n: Rejected("never") for n in range(601, 626)}
+    await batches.handle([record(posted(n), offset=n) for n in range(1, 601)])
+    await batches.handle([record(posted(n), offset=n) for n in range(601, 626)])
     assert batches.stopped == {}
     assert len(await letters(rt.pool)) == 25

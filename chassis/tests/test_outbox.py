@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
 
 from chassis.app.runtime import Runtime, kafka
-from chassis.consumer.records import Record
+from chassis.consumer.records import LARGEST, Record
 from chassis.database import transaction
-from chassis.outbox import LARGEST, EventTooLarge, LostLease, Relay, emit, emit_all, oldest_age
+from chassis.outbox import EventTooLarge, LostLease, Relay, emit, emit_all, oldest_age
 from chassis.testing import START, until
 from local_stack.servers import Servers
 
@@ -147,7 +147,8 @@ async def test_whoever_lost_the_lease_neither_numbers_nor_deletes(rt: Runtime[An
     for late in (old._number(), old._delete([row["id"] for row in rows])):
         with pytest.raises(LostLease):
             await late
-    await old._give_up_lease()
+    async with transaction(rt.pool) as tx:
+        await old._give_up_lease(tx)
     assert [row["sequence"] for row in await new._number()] == [1]
     assert await rt.pool.fetchval("SELECT expires_at > now() FROM chassis.leases")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chassis.database import Pool, transaction
-from chassis.sealing import KeyErased, Sealing
+from chassis.sealing import KeyErased, Sealing, WrongKey
 from chassis.testing import until
 
 MASTERS = {1: bytes(32)}
@@ -146,3 +146,11 @@ async def test_an_erasure_waits_for_a_first_sealing_that_has_not_committed(pool:
     go_on.set()
     await asyncio.gather(sealing_now, erasing)
     assert await pool.fetchval("SELECT count(*) FROM keys.owners WHERE owner = 'account/late'") == 0
+
+
+async def test_another_key_under_a_known_version_is_refused(pool: Pool, tmp_path: Path) -> None:
+    async with transaction(pool) as tx:
+        await Sealing({1: bytes(32)}, tmp_path / "erasures").check(tx)
+        await Sealing({1: bytes(32), 2: bytes([1]) * 32}, tmp_path / "erasures").check(tx)
+        with pytest.raises(WrongKey, match="version 2 is another key"):
+            await Sealing({1: bytes(32), 2: bytes([2]) * 32}, tmp_path / "erasures").check(tx)

@@ -70,6 +70,7 @@ def test_every_error_is_told_at_once(put: pytest.MonkeyPatch, capsys: pytest.Cap
         "ISSUER": f"http://{SECRET}",
         "KAFKA_TLS": "false",
         "CLOCK_OFFSET": SECRET,
+        "ERASURE_LEDGER": f"/nowhere/{SECRET}",
         "SESSION_TIMEOUT_MS": "1",
     }.items():
         put.setenv(name, value)
@@ -82,6 +83,7 @@ def test_every_error_is_told_at_once(put: pytest.MonkeyPatch, capsys: pytest.Cap
         "ISSUER",
         "KAFKA_TLS",
         "CLOCK_OFFSET",
+        "ERASURE_LEDGER",
         "SESSION_TIMEOUT_MS",
     }
 
@@ -127,9 +129,14 @@ FILES = {
     "no file": (None, None, {"MASTER_KEYS", "COMPANY"}),
     "not of the format": ("{", "name =", {"MASTER_KEYS", "COMPANY"}),
     "no mapping": ("[1]", "", {"MASTER_KEYS"} | {f"COMPANY_{name.upper()}" for name in Company.model_fields}),
-    "incomplete": ('{"1": "AAAA"}', COMPANY.replace("sender", "from"), {"MASTER_KEYS_1", "COMPANY_SENDER"}),
-    "another version": ('{"one": "AAAA"}', COMPANY, {"MASTER_KEYS_ONE_[KEY]", "MASTER_KEYS_ONE"}),
-    "values beside tables": ('{"1": "AAAA"}', 'name = "x"', {"MASTER_KEYS_1", "COMPANY"}),
+    "incomplete": ('{"1": "AAAA"}', COMPANY.replace("sender", "from"), {"MASTER_KEYS", "COMPANY_SENDER"}),
+    "another version": ('{"one": "AAAA"}', COMPANY, {"MASTER_KEYS"}),
+    "values that cannot be": (
+        None,
+        COMPANY.replace("UTC", "Mars").replace("#000000", "black").replace('sender = "privacy@', 'sender = "'),
+        {"MASTER_KEYS", "COMPANY_TIME_ZONE", "COMPANY_BRAND_COLOR", "COMPANY_SENDER"},
+    ),
+    "values beside tables": ('{"1": "AAAA"}', 'name = "x"', {"MASTER_KEYS", "COMPANY"}),
     "no key": ("{}", COMPANY, {"MASTER_KEYS"}),
 }
 

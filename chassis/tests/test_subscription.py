@@ -89,7 +89,7 @@ async def test_a_header_name_that_the_client_library_cannot_read_stops_its_topic
             for module in ("producer", "message_accumulator"):
                 patch.setattr(f"aiokafka.producer.{module}.DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
             await tell(replace(letter(2), headers=((NoText("x"), b"1"),)))
-        await until(lambda: asyncio.sleep(0, "stopped letters: 0 is unreadable" in (subscription.problem or "")))
+        await until(lambda: asyncio.sleep(0, "0 is unreadable" in subscription.stopped.get("letters", "")))
         await tell(record(Note(name="n", number=3), source="tester", sequence=1))
         assert await reached(rt.pool, 2) == [1, 3]
     assert (await positions(rt))[0] == 1
@@ -176,12 +176,12 @@ async def test_what_a_writer_compresses_is_read_and_what_cannot_be_read_costs_no
     monkeypatch.setattr("aiokafka.codec.has_lz4", lambda: False)
     sent = 0
     async with subscribed() as subscription:
-        while "stopped notes" not in (subscription.problem or ""):
+        while "notes" not in subscription.stopped:
             await tell(*(letter(sent := sent + 1, f"k{part}", partition=part) for part in range(3)))
             await asyncio.sleep(0.02)
         await tell(*(letter(sent := sent + 1, f"k{part}", partition=part) for part in range(3)))
         assert len(await reached(rt.pool, 20 + sent)) == 20 + sent
-        assert "0 is unreadable: UnsupportedCodecError" in (subscription.problem or "")
+        assert subscription.stopped == {"notes": "0 is unreadable: UnsupportedCodecError"}
 
 
 def note(number: int) -> Record:
@@ -203,7 +203,9 @@ async def test_records_that_expire_while_the_consumer_waits_are_not_passed_over_
         for future in admin.delete_records([AdminPartition(prefix + "letters", 0, 70)]).values():
             future.result()
         sample.hook = None
-        await until(lambda: asyncio.sleep(0, "is outside the log (70 to 79)" in (subscription.problem or "")))
+        await until(
+            lambda: asyncio.sleep(0, "is outside the log (70 to 79)" in subscription.stopped.get("letters", ""))
+        )
     applied = await effects(rt.pool)
     assert applied == list(range(1, len(applied) + 1))
 
@@ -215,7 +217,7 @@ async def test_a_stopped_topic_keeps_its_position_and_its_age(
     sample.handlers.reaction(Note)(sample.react)
     await tell(*(letter(number, f"k{number}", value=b"{") for number in range(1, 31)))
     async with subscribed() as subscription:
-        await until(lambda: asyncio.sleep(0, "stopped letters" in (subscription.problem or "")))
+        await until(lambda: asyncio.sleep(0, "letters" in subscription.stopped))
         for number in range(1, 4):
             await tell(note(number))
             await reached(rt.pool, number)
@@ -390,7 +392,7 @@ async def test_a_position_outside_the_log_is_refused_and_never_reset(
 
 async def refused(subscribed: Subscribed, why: str) -> None:
     async with subscribed() as subscription:
-        await until(lambda: asyncio.sleep(0, why in (subscription.problem or "")))
+        await until(lambda: asyncio.sleep(0, why in subscription.stopped.get("letters", "")))
 
 
 async def test_a_log_that_expired_behind_the_consumer_is_not_taken_for_a_lost_one(

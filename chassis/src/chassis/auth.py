@@ -68,9 +68,12 @@ class Issuer:
         if time.monotonic() < expires:
             return token
         data = {"grant_type": "client_credentials", "audience": audience}
-        given = await self._json("POST", await self._endpoint("token_endpoint"), data=data, auth=self._client)
-        self._tokens[audience] = (given["access_token"], time.monotonic() + given["expires_in"] - 30)
-        return str(given["access_token"])
+        try:
+            given = await self._json("POST", await self._endpoint("token_endpoint"), data=data, auth=self._client)
+            self._tokens[audience] = (str(given["access_token"]), time.monotonic() + given["expires_in"] - 30)
+        except (KeyError, TypeError, ValueError) as error:
+            raise httpx.HTTPError(f"the issuer's answer is no token: {type(error).__name__}") from None
+        return self._tokens[audience][0]
 
     async def _endpoint(self, name: str) -> str:
         return str((await self._json("GET", f"{self.url}/.well-known/openid-configuration"))[name])
@@ -111,7 +114,9 @@ class Auth:
         try:
             claims = await self._decode(token)
             self._claims.validate(claims)
-        except (JoseError, ValueError) as error:
+        except Problem:
+            raise
+        except Exception as error:  # whatever a library makes of a forged token is no fault of ours
             log.info("token refused: %s", type(error).__name__)
             raise _unauthorized("The token is not valid here") from None
         return Principal(str(claims["sub"]), frozenset(str(claims.get("scope", "")).split()))
@@ -120,7 +125,7 @@ class Auth:
         keys = await self._issuer.keys(_FRESH_SECONDS)
         try:
             return jwt.decode(token, keys, algorithms=["RS256", "ES256"]).claims
-        except (JoseError, ValueError):
+        except (JoseError, TypeError, ValueError):
             newer = await self._issuer.keys(_REFETCH_SECONDS)  # the issuer may have rotated its keys
             if newer is keys:
                 raise

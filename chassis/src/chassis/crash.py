@@ -9,18 +9,10 @@ import signal
 from collections import Counter
 
 POINTS = (
-    "consumer.after-inbox",
-    "consumer.before-commit",
-    "consumer.after-commit",
-    "relay.after-numbering",
-    "relay.in-transaction",
-    "relay.after-produce",
-    "relay.after-delete",
-    "timers.before-commit",
-    "timers.after-commit",
-    "jobs.after-claim",
-    "jobs.before-effect",
-    "jobs.after-effect",
+    *("consumer.after-inbox", "consumer.before-commit", "consumer.after-commit"),
+    *("relay.after-numbering", "relay.in-transaction", "relay.after-produce", "relay.after-delete"),
+    *("timers.before-commit", "timers.after-commit"),
+    *("jobs.after-claim", "jobs.before-effect", "jobs.after-effect"),
     "sealing.after-ledger",
 )
 _passed: Counter[str] = Counter()

@@ -53,20 +53,10 @@ async def open_pool(url: str, service: str, size: int = 16) -> Pool:
 
     `search_path` is the service's schema, then chassis'. Statements end after 30 s, waiting for a lock after 10.
     """
-    pool: Pool = await asyncpg.create_pool(
-        url,
-        min_size=0,
-        max_size=size,
-        command_timeout=30,
-        init=_init,
-        server_settings={
-            "search_path": f"{service},chassis,public",
-            "timezone": "UTC",
-            "application_name": service,
-            "lock_timeout": "10s",
-        },
-    )
-    return pool
+    server = {"search_path": f"{service},chassis,public", "timezone": "UTC", "application_name": service}
+    server |= {"lock_timeout": "10s"}
+    limits: dict[str, Any] = {"min_size": 0, "max_size": size, "command_timeout": 30}
+    return await asyncpg.create_pool(url, init=_init, server_settings=server, **limits)
 
 
 @asynccontextmanager

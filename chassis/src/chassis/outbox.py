@@ -20,14 +20,13 @@ from aiokafka.errors import KafkaError
 from uuid_utils.compat import uuid7
 
 from chassis import crash, telemetry
+from chassis.consumer.records import LARGEST
 from chassis.database import Connection, Pool, as_json, repeat, transaction
 from privacy_contracts import Event
 
 _EMITTED = telemetry.counter("outbox_emitted", "events put into the outbox")
 _PUBLISHED = telemetry.counter("outbox_published", "rows published, repeats included")
 
-LARGEST = 64 * 1024
-"""Bytes of the largest event; larger things travel over HTTP."""
 BATCH = 500
 LEASE_SECONDS = 10
 _CHANNEL = "chassis_outbox"
@@ -96,8 +95,8 @@ class Relay:
             await repeat("relay", self._lead, 0.5)
         finally:
             with contextlib.suppress(Exception):  # then it runs out
-                async with asyncio.timeout(2):
-                    await self._give_up_lease()
+                async with asyncio.timeout(2), transaction(self.pool) as tx:
+                    await self._give_up_lease(tx)
 
     async def _lead(self) -> None:
         try:
@@ -124,10 +123,9 @@ class Relay:
             raise LostLease
         self._epoch = epoch
 
-    async def _give_up_lease(self) -> None:
-        async with transaction(self.pool) as tx:
-            give_up = "UPDATE chassis.leases SET expires_at = now() WHERE name = 'relay' AND epoch = $1"
-            await tx.execute(give_up, self._epoch)
+    async def _give_up_lease(self, tx: Connection) -> None:
+        give_up = "UPDATE chassis.leases SET expires_at = now() WHERE name = 'relay' AND epoch = $1"
+        await tx.execute(give_up, self._epoch)
 
     async def _publish_all(self) -> None:
         """Publish what is there and what comes. Ends by an error only; a new producer then takes over."""

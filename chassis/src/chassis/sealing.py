@@ -25,6 +25,10 @@ class KeyErased(Exception):
     """The owner's key is gone, and with it the value."""
 
 
+class WrongKey(Exception):
+    """A master key was replaced under its version: what it sealed would not open, and lookups would find nobody."""
+
+
 class Sealing:
     """Seals, opens and erases. `masters` maps versions to 32-byte keys; the highest wraps new keys.
 
@@ -35,7 +39,7 @@ class Sealing:
         self._masters = masters
         self._newest = max(masters)
         self._ledger = ledger
-        ledger.touch(mode=0o600)  # one that cannot be written is told at start, not at the first erasure
+        ledger.touch(mode=0o600)
         self._index = hmac.digest(masters[min(masters)], b"fingerprints", "sha256")
 
     def fingerprint(self, purpose: str, value: str) -> bytes:
@@ -77,6 +81,15 @@ class Sealing:
             os.fsync(ledger.fileno())
         crash.point("sealing.after-ledger")
         await tx.execute("DELETE FROM keys.owners WHERE owner = $1", owner)
+
+    async def check(self, tx: Connection) -> None:
+        """Raises `WrongKey` where a master key is not the one that its version had before."""
+        for version, key in self._masters.items():
+            mark = hmac.digest(key, b"mark", "sha256")
+            known = "INSERT INTO keys.masters (version, mark) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+            await tx.execute(known, version, mark)
+            if await tx.fetchval("SELECT mark FROM keys.masters WHERE version = $1", version) != mark:
+                raise WrongKey(f"MASTER_KEYS: version {version} is another key than before")
 
     async def replay_ledger(self, pool: Pool) -> None:
         """Destroy every key that the ledger says is destroyed: after a restore some may be back.

@@ -8,12 +8,23 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import available_timezones
 
 import pydantic
-from pydantic import BeforeValidator, ConfigDict, Field, Json, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 S = TypeVar("S", bound="Settings")
+_Mailbox = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
 _Key = Annotated[bytes, Field(min_length=32, max_length=32)]
 
 
@@ -27,6 +38,12 @@ _SECURE: dict[str, tuple[Callable[[Any], bool], str]] = {
 _SECURE |= {"owner_database_url": _SECURE["database_url"], "issuer": _SECURE["public_url"]}
 
 
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("no time zone has this name")
+    return name
+
+
 class Company(pydantic.BaseModel):
     """The company that this deployment serves, from the tables of `company.toml`; nothing in code names one."""
 
@@ -35,11 +52,11 @@ class Company(pydantic.BaseModel):
     name: str
     legal_name: str
     website: str
-    time_zone: str
-    brand_color: str
-    sender: str
-    privacy_mailbox: str
-    product_mailbox: str
+    time_zone: Annotated[str, AfterValidator(_known_zone)]
+    brand_color: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
+    sender: _Mailbox
+    privacy_mailbox: _Mailbox
+    product_mailbox: _Mailbox
     postal_address: tuple[str, ...]
 
 
@@ -61,6 +78,15 @@ def keys_by_version(file: Any) -> Any:
     if not isinstance(versions, dict) or not all(isinstance(key, str) for key in versions.values()):
         raise ValueError("keys in base64 by version are expected")
     return {version: base64.b64decode(key) for version, key in versions.items()}
+
+
+def _writable(file: Path) -> Path:
+    """One that cannot be written is told at start, not at the first erasure."""
+    try:
+        file.touch(mode=0o600)
+    except OSError as error:
+        raise ValueError(f"the file cannot be written: {type(error).__name__}") from None
+    return file
 
 
 def _text(file: str | Path) -> str:
@@ -93,7 +119,7 @@ class Settings(BaseSettings):
     client_secret: SecretStr
     service_urls: Json[dict[str, str]] = Field(default="{}", validate_default=True)
     master_keys: Annotated[dict[int, _Key], NoDecode, BeforeValidator(keys_by_version), Field(repr=False, min_length=1)]
-    erasure_ledger: Path
+    erasure_ledger: Annotated[Path, AfterValidator(_writable)]
     company: Annotated[Company, NoDecode, BeforeValidator(_company)]
     clock_offset: Path | None = None
 
@@ -114,6 +140,7 @@ def load(settings: type[S]) -> S:
     except pydantic.ValidationError as errors:
         print("The settings are not complete:", file=sys.stderr)
         for error in errors.errors(include_input=False, include_url=False):
-            name = "_".join(str(part) for part in error["loc"]).upper()
+            place = error["loc"] if error["loc"][:1] == ("company",) else error["loc"][:1]  # others name what was given
+            name = "_".join(map(str, place)).upper()
             print(f"  {name}: {error['msg']}" if name else f"  {error['msg']}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -22,6 +22,7 @@ from opentelemetry.trace import Link, Span
 
 MOST_LINKS = 128
 """What the SDK keeps of a span's links."""
+_LONGEST = 64
 _meter = metrics.get_meter("chassis")
 _tracer = trace.get_tracer("chassis")
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
@@ -90,4 +91,5 @@ def carried() -> dict[str, str]:
 
 
 def _context(traceparent: str) -> Context:
-    return propagate.extract({"traceparent": traceparent}, Context())
+    well_formed = len(traceparent) <= _LONGEST  # the library logs a warning for each that is not
+    return propagate.extract({"traceparent": traceparent} if well_formed else {}, Context())

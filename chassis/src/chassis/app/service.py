@@ -8,7 +8,7 @@ import contextlib
 import functools
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -24,6 +24,7 @@ from chassis.consumer.batches import Batches
 from chassis.consumer.subscription import Subscription
 from chassis.database import repeat, transaction
 from chassis.migrate import Migration
+from chassis.sealing import WrongKey
 from chassis.settings import Settings
 from privacy_contracts import asyncapi
 
@@ -95,6 +96,7 @@ class Service:
             try:
                 async with transaction(self._runtime.pool) as tx:
                     await migrate.check(tx, self._migrations)
+                    await self._runtime.sealing.check(tx)
                     await tx.execute("SELECT chassis.roll_inbox()")
                     await jobs.take_up(tx, self._runtime.settings.instance)
                     if await tx.fetchval("SELECT current_setting('fsync') = 'off'"):
@@ -104,8 +106,8 @@ class Service:
                     await self._app.on_start()
                 self._started = None
             except Exception as error:
-                wrong_schema = isinstance(error, migrate.WrongSchema)
-                self._started = str(error) if wrong_schema else f"waiting: {type(error).__name__}"
+                told = isinstance(error, migrate.WrongSchema | WrongKey)
+                self._started = str(error) if told else f"waiting: {type(error).__name__}"
                 log.info("cannot start yet: %s", type(error).__name__)
                 await asyncio.sleep(0.5)
 
@@ -117,9 +119,15 @@ class Service:
     async def _measure(self) -> None:
         """Read the gauges, so that a scrape never waits for the database."""
         _gauge("consumer_lag_seconds").set(self._subscription.lag)
+        _gauge("consumer_stopped_topics").set(len(self.stopped))
         async with transaction(self._runtime.pool) as tx:
             for name, read in {**_GAUGES, **self._app.gauges}.items():
                 _gauge(name).set(await read(tx))
+
+    @property
+    def stopped(self) -> Mapping[str, str]:
+        """Topics of which nothing more is applied, and why. HTTP and the other topics go on: that is ready."""
+        return self._subscription.stopped
 
     async def problems(self) -> dict[str, str]:
         """What stands between this process and being ready, by part."""
@@ -145,8 +153,7 @@ def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastA
     """The HTTP application; without a `service` nothing runs beside it."""
     problem = {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}
     options: dict[str, Any] = {"docs_url": None, "redoc_url": None, "responses": {"4XX": problem}}
-    lifespan = service.lifespan if service else None
-    api = FastAPI(title=runtime.name, version="1", lifespan=lifespan, **options)
+    api = FastAPI(title=runtime.name, version="1", lifespan=service.lifespan if service else None, **options)
     problems.install(api)
     api.state.fingerprint = runtime.sealing.fingerprint
 
@@ -158,7 +165,7 @@ def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastA
     async def readyz() -> Response:
         missing = await service.problems() if service else {}
         status, code = ("not ready", 503) if missing else ("ready", 200)
-        return JSONResponse({"status": status, "missing": missing}, code)
+        return JSONResponse({"status": status, "missing": missing, "stopped": service.stopped if service else {}}, code)
 
     @api.get("/asyncapi.json", include_in_schema=False)
     async def events() -> dict[str, Any]:

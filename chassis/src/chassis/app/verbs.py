@@ -23,8 +23,8 @@ from chassis.app.service import Service, http
 from chassis.auth import Auth, Caller, Issuer
 from chassis.clock import Clock
 from chassis.consumer import dead_letters
-from chassis.database import open_pool, transaction
-from chassis.sealing import Sealing
+from chassis.database import Unavailable, open_pool, transaction
+from chassis.sealing import Sealing, WrongKey
 from chassis.settings import Settings, load
 from privacy_contracts.accesses import OperatorActed
 
@@ -84,12 +84,13 @@ async def _do(
                 return await _serve(runtime, app, migrations)
             async with transaction(pool) as tx:
                 await migrate.check(tx, migrations)
+                await sealing.check(tx)
             await sealing.replay_ledger(pool)  # after a restore nobody is shown who was erased since
             if arguments.verb == "replay":
                 print(f"replayed {await replay(runtime, app)} events")
             else:
                 await _dead_letters(runtime, app, arguments)
-        except (CannotReplay, migrate.WrongSchema) as refused:
+        except (CannotReplay, migrate.WrongSchema, WrongKey, Unavailable) as refused:
             raise SystemExit(str(refused)) from None
         finally:
             await pool.close()

@@ -14,7 +14,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from chassis.consumer.handlers import Handlers
-from chassis.consumer.records import Record, code_of, decode
+from chassis.consumer.records import LARGEST, Record, code_of, decode, identity
 from chassis.database import Connection, Pool, columns, transaction
 from chassis.outbox import emit
 from chassis.sealing import KeyErased, Sealing
@@ -24,8 +24,6 @@ from privacy_contracts.topology import Topic
 _CONTEXT = "chassis.dead_letters.body"
 _COLUMNS = 'topic, partition, "offset", key, headers, body, sealed_for, reason, written_at'
 _PERSON = re.compile(r"[A-Za-z0-9_-]{1,56}")
-_NOBODY = "dead-letters"
-"""Whom a letter is sealed for that names no person."""
 
 
 class NoSuchLetter(Exception):
@@ -46,13 +44,17 @@ class Letter:
 async def insert(tx: Connection, sealing: Sealing, topic: Topic, record: Record, reason: str | None) -> None:
     """Keep a record with the code of its failure, or None when it waits behind another of its key.
 
-    A body with personal data is sealed for the person whose key the record has, and goes when that person is erased.
+    A body with personal data is sealed for the person whose key the record has, and goes when that person is erased;
+    without that person's key it is not kept, nor is one that is larger than any event.
     """
-    body, owner = record.value, None
+    body, owner = record.value if len(record.value or b"") <= LARGEST else None, None
     if topic.personal and body is not None:
         key = (record.key or b"").decode("latin-1")
-        owner = f"{topic.key}/{key}" if _PERSON.fullmatch(key) else _NOBODY
-        body = await sealing.seal(tx, owner, body.decode("latin-1"), _CONTEXT)
+        if reason == "foreign-key" or not _PERSON.fullmatch(key):
+            body = None
+        else:
+            owner = f"{topic.key}/{key}"
+            body = await sealing.seal(tx, owner, body.decode("latin-1"), _CONTEXT)
     headers = json.dumps([[name, None if value is None else value.hex()] for name, value in record.headers]).encode()
     row = record.topic, record.partition, record.offset, record.key, headers, body, owner, reason, record.timestamp
     values = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10"
@@ -111,15 +113,17 @@ async def act(pool: Pool, sealing: Sealing, handlers: Handlers, acted: OperatorA
     """
     async with transaction(pool) as tx:
         letter = await _load(tx, sealing, acted.dead_letter)
-        person = None if letter.owner == _NOBODY else letter.owner
-        await emit(tx, acted.model_copy(update={"subject_id": person}), acted.acted_at)
+        await emit(tx, acted.model_copy(update={"subject_id": letter.owner}), acted.acted_at)
         if acted.action == "dead_letter_shown":
             return Done(letter)
         if replayed := acted.action == "dead_letter_replayed":
             await _apply(tx, handlers, letter)
         else:
             where = letter.record.topic, letter.record.partition, letter.record.offset
-            await tx.execute('INSERT INTO chassis.discarded (topic, partition, "offset") VALUES ($1, $2, $3)', *where)
+            drop = 'INSERT INTO chassis.discarded (topic, partition, "offset") VALUES ($1, $2, $3)'
+            await tx.execute(f"{drop} ON CONFLICT DO NOTHING", *where)
+            if name := identity(letter.record, handlers.topics[letter.record.topic]):  # a mended one may come by it
+                await tx.execute("DELETE FROM chassis.inbox WHERE source = $1 AND id = $2", *name)
         following = await _remove(tx, letter)
     applied, stuck = await _drain(pool, sealing, handlers, following)
     return Done(letter, replayed + applied, stuck)

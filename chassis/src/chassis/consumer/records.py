@@ -14,6 +14,8 @@ E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 Partition = tuple[str, int]
 _LONGEST_ID = 128
+LARGEST = 64 * 1024
+"""Bytes of the largest event; larger things travel over HTTP. The broker's own limit counts compressed bytes."""
 
 
 class Undecodable(Exception):
@@ -108,8 +110,8 @@ def decode(record: Record, topic: Topic, events: Mapping[str, type[Event]]) -> R
     sequence = record.header("ce_sequence")
     if topic.sequenced and sequence is None:
         raise Undecodable("no-sequence")
-    if record.value is None:
-        raise Undecodable("no-body")
+    if record.value is None or len(record.value) > LARGEST:
+        raise Undecodable("no-body" if record.value is None else "too-large")
     try:
         event = events[kind].model_validate_json(record.value, strict=True)
         at, _ = datetime.fromisoformat(time), int(sequence or 0)

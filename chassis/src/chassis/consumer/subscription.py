@@ -8,7 +8,7 @@ Kafka is for tools that show lag, and never read.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,10 +86,16 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     @property
     def problem(self) -> str | None:
-        """Why events are not applied at present."""
-        stopped = [f"stopped {topic or 'everything'}: {why}" for topic, why in self._batches.stopped.items()]
+        """Why no events are applied at present."""
+        if EVERY in self._batches.stopped:
+            return f"stopped: {self._batches.stopped[EVERY]}"
         waiting = f"waiting: {self._batches.waiting_for}" if self._batches.waiting_for else None
-        return "; ".join(stopped) or self._waiting or waiting or self._away
+        return self._waiting or waiting or self._away
+
+    @property
+    def stopped(self) -> Mapping[str, str]:
+        """Topics of which nothing more is applied until a restart, and why."""
+        return {topic: why for topic, why in self._batches.stopped.items() if topic != EVERY}
 
     @property
     def lag(self) -> float:

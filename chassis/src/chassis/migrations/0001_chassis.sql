@@ -151,3 +151,10 @@ CREATE TABLE keys.owners (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()   -- not the transaction's: an erasure may have come between
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON keys.owners TO :runtime;
+
+-- By which a master key is known again: another one under its version would open nothing.
+CREATE TABLE keys.masters (
+    version int PRIMARY KEY,
+    mark bytea NOT NULL
+);
+GRANT SELECT, INSERT, DELETE ON keys.masters TO :runtime;
