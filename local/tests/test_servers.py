@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
 from confluent_kafka.admin import AdminClient
 
 from local_stack import DEFAULT_DIRECTORY, LocalStackError, databases, kafka, servers
-from local_stack.ports import LOOPBACK
+from local_stack.ports import LOOPBACK, free_port
 from local_stack.processes import kill
 from local_stack.servers import Servers
 
@@ -69,6 +70,8 @@ def test_both_are_back_with_their_data_after_a_kill(own: Servers) -> None:
     servers.converge(own, "kept.")
     for name in servers.HALTS:
         kill(servers.running(directory, name))
+    for _ in range(2):  # a look starts nothing
+        assert [part.lacking for part in servers.parts(directory)] == ["it does not run"] * 2
 
     again = servers.start(directory)
 
@@ -105,6 +108,25 @@ def test_a_busy_port_stops_the_start_and_is_named(tmp_path: Path) -> None:
 
         with pytest.raises(LocalStackError, match=rf"port {port} for Kafka .* KAFKA_PORT"):
             servers.start(tmp_path, kafka_port=port)
+
+
+def test_a_busy_port_of_one_leaves_the_other_stopped(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind((LOOPBACK, 0))
+        other.listen()
+
+        with pytest.raises(LocalStackError, match="POSTGRES_PORT"):
+            servers.start(tmp_path, postgres_port=other.getsockname()[1])
+
+    assert [part.pid for part in servers.parts(tmp_path)] == [None, None]
+
+
+def test_a_cluster_id_may_begin_with_a_hyphen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "uuid4", lambda: UUID(int=0xF8 << 120))
+
+    kafka.halt(kafka.start(tmp_path, free_port(), free_port(), "sample"))
+
+    assert "cluster.id=-A" in (tmp_path / "data" / "meta.properties").read_text()
 
 
 def test_the_shared_pair_is_where_everyone_looks(shared: Servers) -> None:

@@ -15,7 +15,7 @@ import pytest
 from local_stack import DEFAULT_DIRECTORY, LocalStackError
 from local_stack.layout import CLIENTS, PROCESSES
 from local_stack.ports import LOOPBACK
-from local_stack.processes import Identity, identify, wait_for, write_pidfile
+from local_stack.processes import Identity, Part, identify, wait_for, write_pidfile
 from local_stack.stack import SUPERVISOR, Stack
 from local_stack.state import variable
 from local_stack.supervisor import LONGEST_PAUSE, Watch, read_plan, watch_once
@@ -40,6 +40,9 @@ def test_it_starts_answers_and_stops(stack: Stack) -> None:
     stack.wait(*SMALL)
     assert httpx.get(f"{stack.url('sink')}/messages").json() == {"messages": []}
     assert stack.token("officer-01", "consent").count(".") == 2
+    parts = {part.name: part for part in stack.parts()}
+    assert parts["sink"] == Part("sink", stack.pid("sink"), stack.url("sink"), None)
+    assert parts["marketing"] == Part("marketing", None, "", "it does not run")
 
     stack.down()
 
@@ -118,6 +121,19 @@ def test_a_busy_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(LocalStackError, match=r"for issuer is in use .* ISSUER_PORT"):
             stack.start("issuer")
         stack.down()
+
+
+def test_a_busy_port_is_named_before_anything_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind((LOOPBACK, 0))
+        other.listen()
+        monkeypatch.setenv("SINK_PORT", str(other.getsockname()[1]))
+        stack = Stack(tmp_path, base_port=20_000)
+
+        with pytest.raises(LocalStackError, match="SINK_PORT, or BASE_PORT for all"):
+            stack.up()
+
+    assert not any(part.pid for part in stack.parts())
 
 
 def test_what_does_not_get_ready_is_named_with_its_log(stack: Stack) -> None:

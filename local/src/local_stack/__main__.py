@@ -98,8 +98,12 @@ def _down(arguments: argparse.Namespace) -> None:
     if arguments.names:
         _check(arguments.names, PROCESSES)
         Stack(arguments.directory or STACK).stop(*arguments.names)
-        return
-    for folder in _folders(arguments):
+    else:
+        _stop(_folders(arguments))
+
+
+def _stop(folders: list[Path]) -> None:
+    for folder in folders:
         if folder == demo.FOLDER:
             stop(read_pidfile(demo.LOCK), grace=60.0)  # a demo that is being told stops its stack itself
         if folder.exists():
@@ -117,7 +121,7 @@ def _reset(arguments: argparse.Namespace) -> None:
     if arguments.directory:
         Stack(arguments.directory).reset()
         return
-    _down(arguments)
+    _stop(_folders(arguments))
     for stack in _deployments():
         stack.down()
     servers.halt(TESTS)

@@ -6,9 +6,9 @@ Invariant: nobody connects without a password, the controller's listener include
 import os
 import shutil
 import subprocess
-import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from uuid import uuid4
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -102,7 +102,7 @@ def _java() -> str:
 
 def _format(java: list[str], directory: Path, configuration: Path, password: str) -> None:
     shutil.rmtree(directory / "data", ignore_errors=True)
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    cluster = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
     scram = f"SCRAM-SHA-256=[name={ADMIN},password={password}]"
     command = [
         *java,
