@@ -40,6 +40,8 @@ async def test_a_deletion_goes_through_the_whole_company(company: Company) -> No
         ("dsr", "us.ca.11ccr7101"),
         ("audit", "us.ca.11ccr7101"),
     }
+    items = [item for event in kept for item in event.body["items"]]
+    assert len({item["until"] for item in items if item["legal_basis"] == "us.ca.11ccr7101"}) == 1
     assert repeated_mails(seen) == 0
 
 

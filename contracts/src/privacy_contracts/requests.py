@@ -67,7 +67,8 @@ class DeletionRequested(_RequestEvent):
     """The systems named here, and no others, delete the account's data and answer.
 
     The first one of a request is the point of no return. `attempt` is 1 for the first asking in a stage; a higher one
-    repeats it to systems that were silent (`reminder`) or failed.
+    repeats it to systems that were silent (`reminder`) or failed. `answer_due_at` is when the person's answer is due
+    (11 CCR 7021(b)), from which the months of 11 CCR 7101(a) are counted.
     """
 
     type: ClassVar[str] = "deletion.requested"
@@ -79,6 +80,7 @@ class DeletionRequested(_RequestEvent):
     reminder: bool = False
     requested_at: Time
     due_at: Time
+    answer_due_at: Time | None = None
 
 
 class SystemEscalated(_RequestEvent):

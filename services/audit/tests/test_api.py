@@ -11,7 +11,7 @@ import pytest
 
 from chassis.testing import outbox
 from local_stack.servers import Servers
-from privacy_contracts.accesses import PersonalDataAccessed
+from privacy_contracts.accesses import OperatorActed, PersonalDataAccessed
 from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.consent import ConsentChanged
 from privacy_contracts.disclosures import DisclosureRefused, PersonalDataDisclosed
@@ -68,6 +68,20 @@ def seen(actor: str, subject: str = "account/a1") -> PersonalDataAccessed:
         categories=["contact"],
         subject_id=subject,
         accessed_at=AT,
+    )
+
+
+def looked(action: str) -> OperatorActed:
+    """What an operator did with a dead letter about a person."""
+    return OperatorActed(
+        act=uuid4(),
+        system="dsr",
+        actor="staff/operator-01",
+        action=action,
+        dead_letter=uuid4(),
+        reason="inspection",
+        subject_id="account/a1",
+        acted_at=AT,
     )
 
 
@@ -273,6 +287,7 @@ async def test_who_received_or_saw_a_persons_data(audit: Service, http: httpx.As
         of(seen("service/notifier")),
         of(seen("service/notifier")),
         of(seen("staff/agent-1", subject="account/a2")),
+        *(of(looked(action)) for action in ("dead_letter_shown", "dead_letter_discarded")),
     )
     found = (await http.get("/v1/subjects/recipients?subject=account/a1", headers=auditor)).json()
     assert [(each["recipient"], each["times"], each["categories"], each["systems"]) for each in found["received"]] == [
@@ -283,7 +298,8 @@ async def test_who_received_or_saw_a_persons_data(audit: Service, http: httpx.As
     assert (first, last) == (AT, later)
     assert [(each["recipient"], each["reason"]) for each in found["refused"]] == [("dataco", "withdrawn")]
     assert [(each["actor"], each["system"], each["times"]) for each in found["seen"]] == [
-        ("service/notifier", "dsr", 2)
+        ("service/notifier", "dsr", 2),
+        ("staff/operator-01", "dsr", 1),
     ]
 
 

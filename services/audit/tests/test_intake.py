@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,9 +12,10 @@ from audit.domain.intake import Known, follow, kept_until, numbered, retained, t
 from audit.domain.sequences import Track
 from privacy_contracts.requests import DeletionRequested
 
-from .records import REQUEST, TOPICS, keyed, raw, record
+from .records import REQUEST, TOPICS, deletion, keyed, raw, record
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LOS_ANGELES = ZoneInfo("America/Los_Angeles")
 
 
 def entry(**given: Any) -> Entry:
@@ -88,7 +90,7 @@ def test_numbers_move_their_track_and_one_used_before_is_found() -> None:
 @pytest.mark.promise(88)
 def test_a_deletion_that_names_audit_is_answered_with_what_is_kept_and_until_when() -> None:
     """11 CCR 7101(a): records of requests are kept for 24 months."""
-    answer = retained(entry(systems=("consent", "audit")), NOW)
+    answer = retained(entry(systems=("consent", "audit")), LOS_ANGELES, NOW)
     assert answer
     assert (answer.request, answer.system, answer.account) == (REQUEST, "audit", "a1")
     [item] = answer.items
@@ -96,16 +98,23 @@ def test_a_deletion_that_names_audit_is_answered_with_what_is_kept_and_until_whe
 
 
 def test_a_deletion_of_others_or_from_a_foreign_source_is_not_answered() -> None:
-    assert retained(entry(systems=("orders",)), NOW) is None
-    assert retained(entry(systems=("audit",), source="orders"), NOW) is None
+    assert retained(entry(systems=("orders",)), LOS_ANGELES, NOW) is None
+    assert retained(entry(systems=("audit",), source="orders"), LOS_ANGELES, NOW) is None
 
 
-@pytest.mark.parametrize(
-    ("at", "until"),
-    [((2026, 11, 23), (2028, 11, 23)), ((2028, 2, 29), (2030, 2, 28)), ((2026, 2, 28), (2028, 2, 28))],
-)
-def test_kept_until(at: tuple[int, int, int], until: tuple[int, int, int]) -> None:
-    assert kept_until(datetime(*at, tzinfo=UTC)) == date(*until)
+ASKED = datetime(2026, 11, 23, 20, tzinfo=UTC)
+KEPT = {
+    "from the day on which the answer is due": (datetime(2027, 1, 4, 7, 59, 59, tzinfo=UTC), date(2029, 1, 3)),
+    "from the day of asking when that has passed": (datetime(2026, 11, 1, tzinfo=UTC), date(2028, 11, 23)),
+    "from the day of asking when no day is told": (None, date(2028, 11, 23)),
+    "until the 28th where there is no 29th": (datetime(2028, 2, 29, 20, tzinfo=UTC), date(2030, 2, 28)),
+}
+
+
+@pytest.mark.parametrize(("due", "until"), KEPT.values(), ids=KEPT)
+def test_the_record_is_kept_for_24_months(due: datetime | None, until: date) -> None:
+    asked = deletion().model_copy(update={"requested_at": ASKED, "answer_due_at": due})
+    assert kept_until(asked, LOS_ANGELES) == until
 
 
 def test_the_events_of_the_batch_keep_their_type() -> None:

@@ -178,7 +178,7 @@ async def test_a_deletion_that_names_audit_is_answered_once(audit: Service) -> N
     await audit.take(of(deletion(["consent", "audit"], stage="own"), id="one"))
     [reply] = await outbox(audit.pool)
     assert (reply.type, reply.topic, reply.key) == ("reply.retained", "replies.audit", str(REQUEST))
-    assert reply.body["items"] == [{"category": "requests", "legal_basis": "us.ca.11ccr7101", "until": "2028-11-20"}]
+    assert reply.body["items"] == [{"category": "requests", "legal_basis": "us.ca.11ccr7101", "until": "2028-03-01"}]
 
 
 async def test_what_audit_itself_emits_is_recorded_and_emits_nothing(audit: Service) -> None:

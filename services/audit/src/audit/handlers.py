@@ -6,6 +6,7 @@ Nothing is decoded before this, and nothing is dead-lettered: a batch that fails
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from audit import queries
 from audit.domain import entries, intake, sequences
@@ -26,7 +27,7 @@ CHECK = "gaps"
 
 def record_handlers(runtime: Runtime[Settings]) -> Handlers:
     """Intake of every topic that this service reads."""
-    handlers = Handlers(read_by(intake.NAME))
+    handlers, zone = Handlers(read_by(intake.NAME)), ZoneInfo(runtime.company.time_zone)
 
     def keyed(body: bytes) -> bytes:
         return runtime.sealing.fingerprint("audit.body", hashlib.sha256(body).hexdigest())
@@ -42,15 +43,15 @@ def record_handlers(runtime: Runtime[Settings]) -> Handlers:
         tracks, reused = intake.follow(arrived, await queries.tracks.lock(tx, sorted(arrived)))
         await queries.tracks.save(tx, tracks)
         await queries.findings.about_records(tx, [*taken.odd, *reused], now)
-        await _answer(tx, taken.new, now)
+        await _answer(tx, taken.new, zone, now)
 
     return handlers
 
 
-async def _answer(tx: Connection, new: Sequence[Entry], now: datetime) -> None:
+async def _answer(tx: Connection, new: Sequence[Entry], zone: ZoneInfo, now: datetime) -> None:
     """Answer the deletions that name this service, each within the trace that asked."""
     for entry in new:
-        if answer := intake.retained(entry, now):
+        if answer := intake.retained(entry, zone, now):
             with span("event deletion.requested", dict(entry.headers).get("traceparent"), **answer.about):
                 await outbox.emit(tx, answer, now)
 

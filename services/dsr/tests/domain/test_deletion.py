@@ -104,6 +104,7 @@ def test_the_point_of_no_return_asks_the_first_stage_and_sets_two_alarms_for_eac
             attempt=1,
             requested_at=NOW,
             due_at=NOW + timedelta(days=10),
+            answer_due_at=confirmed().request.due_at,
         ),
     )
     assert step.alarms == (

@@ -83,8 +83,8 @@ async def _project(tx: Connection, sealing: Sealing, stated: AccountStated) -> N
 
 async def _erase(tx: Connection, sealing: Sealing, account: str, at: datetime) -> None:
     """Row, addresses and key go; a tombstone stays, so that no later state brings the account back."""
-    if await accounts.bury(tx, account, at):
-        await sealing.erase(tx, f"account/{account}")
+    await accounts.bury(tx, account, at)
+    await sealing.erase(tx, f"account/{account}")
 
 
 async def _cancel(tx: Connection, account: str, now: datetime) -> None:

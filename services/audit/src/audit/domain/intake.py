@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from audit.domain.entries import Entry, Identity
 from audit.domain.sequences import Source, Track, arrive
@@ -98,8 +99,11 @@ def follow(
     return after, reused
 
 
-def retained(entry: Entry, now: datetime) -> ReplyRetained | None:
-    """The answer to a deletion that names this service: it keeps its record, as the law demands (11 CCR 7101(a))."""
+def retained(entry: Entry, zone: ZoneInfo, now: datetime) -> ReplyRetained | None:
+    """The answer to a deletion that names this service: it keeps its record, as the law demands (11 CCR 7101(a)).
+
+    `zone` is the company's.
+    """
     asked = entry.event
     if not isinstance(asked, DeletionRequested) or entry.foreign_source or NAME not in asked.systems:
         return None
@@ -109,12 +113,16 @@ def retained(entry: Entry, now: datetime) -> ReplyRetained | None:
         system=NAME,
         answered_by=f"service/{NAME}",
         answered_at=now,
-        items=[RetainedItem(category="requests", legal_basis="us.ca.11ccr7101", until=kept_until(now))],
+        items=[RetainedItem(category="requests", legal_basis="us.ca.11ccr7101", until=kept_until(asked, zone))],
     )
 
 
-def kept_until(at: datetime) -> date:
-    """The same day 24 months later; 28 February where that day does not exist."""
-    day = at.date()
+def kept_until(asked: DeletionRequested, zone: ZoneInfo) -> date:
+    """24 months after the day on which the person's answer is due, or is late; 28 February where there is no such day.
+
+    What must be kept is the request and how it was answered, so the day of asking would cut the months short. It is the
+    day from which dsr counts for its own record.
+    """
+    day = max(asked.answer_due_at or asked.requested_at, asked.requested_at).astimezone(zone).date()
     year = day.year + KEPT_MONTHS // 12
     return day.replace(year=year, day=28) if (day.month, day.day) == (2, 29) else day.replace(year=year)

@@ -143,11 +143,14 @@ async def _seen(tx: Connection, subject: str | None) -> list[Seen]:
     """Who read this person's data; one row per actor, system and purpose."""
     rows = await tx.fetch(
         "WITH facts AS (SELECT payload FROM audit.entries WHERE subject = $1 AND payload IS NOT NULL"
-        " AND NOT foreign_source AND ce_type = 'personal_data.accessed')"
-        " SELECT payload->>'actor' AS actor, payload->>'system' AS system, payload->>'purpose' AS purpose,"
+        " AND NOT foreign_source AND (ce_type = 'personal_data.accessed'"
+        "  OR ce_type = 'operator.acted' AND payload->>'action' = 'dead_letter_shown'))"
+        " SELECT payload->>'actor' AS actor, payload->>'system' AS system,"
+        " coalesce(payload->>'purpose', 'operation') AS purpose,"
         " array_remove(array_agg(DISTINCT category), NULL) AS categories,"
-        " count(DISTINCT payload->>'access')::int AS times,"
-        " min((payload->>'accessed_at')::timestamptz) AS first, max((payload->>'accessed_at')::timestamptz) AS last"
+        " count(DISTINCT coalesce(payload->>'access', payload->>'act'))::int AS times,"
+        " min(coalesce(payload->>'accessed_at', payload->>'acted_at')::timestamptz) AS first,"
+        " max(coalesce(payload->>'accessed_at', payload->>'acted_at')::timestamptz) AS last"
         " FROM facts LEFT JOIN LATERAL json_array_elements_text(payload->'categories') AS category ON true"
         " GROUP BY 1, 2, 3 ORDER BY first, actor",
         subject,

@@ -28,7 +28,7 @@ def record_kept_until(due: datetime, now: datetime, zone: ZoneInfo) -> date:
     """The day until which the record of a request is kept.
 
     The request closes by its due date, or is closed about now when that has passed; the later of the two is counted
-    from, so that the months of 11 CCR 7101(a) are never cut short.
+    from, so that the months of 11 CCR 7101(a) are never cut short. Audit counts its own record from the same day.
     """
     start = max(due, now).astimezone(zone).date()
     year, month = divmod(start.year * 12 + start.month - 1 + KEEP_RECORDS, 12)

@@ -214,6 +214,7 @@ def _ask(deletion: Deletion, stage: str, waiting: Sequence[Task], now: datetime)
         attempt=1,
         requested_at=now,
         due_at=now + timedelta(days=min(task.deadline_days for task in waiting)),
+        answer_due_at=deletion.request.due_at,
     )
     return Step(deletion, (event,), tuple(alarms))
 
@@ -229,6 +230,7 @@ def _repeat(deletion: Deletion, task: Task, now: datetime, *, reminder: bool) ->
         reminder=reminder,
         requested_at=now,
         due_at=task.due_at or now,
+        answer_due_at=deletion.request.due_at,
     )
     return Step(_with(deletion, asked), (event,))
 

@@ -131,10 +131,10 @@ async def record_reply(  # noqa: PLR0913 - the columns of one row
     answered_at: datetime,
     recorded_at: datetime,
 ) -> None:
-    """Keep a reply as it came, with what it changed."""
+    """Keep a reply as it came, with what it changed; one that comes again after the inbox forgot it is kept already."""
     await tx.execute(
         "INSERT INTO dsr.replies (source, event_id, request_id, system, outcome, effect, answered_by, answered_at,"
-        " recorded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        " recorded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         source,
         event_id,
         request_id,

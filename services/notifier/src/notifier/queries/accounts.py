@@ -7,7 +7,7 @@ from datetime import datetime
 
 from uuid_utils.compat import uuid7
 
-from chassis.database import Connection, affected
+from chassis.database import Connection
 from chassis.outbox import emit
 from chassis.sealing import KeyErased, Sealing
 from notifier.domain.accounts import Held
@@ -72,9 +72,9 @@ def _owner(account: str) -> str:
     return f"account/{account}"
 
 
-async def bury(tx: Connection, account: str, at: datetime) -> bool:
-    """Leave a tombstone, take the account's row and its addresses in the ledger. True the first time."""
-    inserted = await tx.execute(
+async def bury(tx: Connection, account: str, at: datetime) -> None:
+    """Leave a tombstone, take the account's row and its addresses in the ledger."""
+    await tx.execute(
         "INSERT INTO tombstones (account, records, deleted_at)"
         " SELECT $1, (SELECT count(*) FROM accounts WHERE id = $1)"
         " + (SELECT count(*) FROM notices WHERE account = $1 AND address IS NOT NULL), $2"
@@ -85,7 +85,6 @@ async def bury(tx: Connection, account: str, at: datetime) -> bool:
     await tx.execute("DELETE FROM accounts WHERE id = $1", account)
     # Every row of the account, whatever its address: this waits for a mail that is just noting one.
     await tx.execute("UPDATE notices SET address = NULL WHERE account = $1", account)
-    return affected(inserted) == 1
 
 
 async def is_buried(tx: Connection, account: str) -> bool:
