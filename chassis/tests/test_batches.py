@@ -264,6 +264,24 @@ async def test_a_letter_of_a_person_goes_when_the_person_is_erased(sample: Sampl
     assert await rt.pool.fetchval("SELECT count(*) FROM keys.owners") == 0
 
 
+async def test_an_erased_letter_holds_up_no_later_state(sample: Sample, rt: Runtime[Any]) -> None:
+    app, seen = replace(sample.app, handlers=Handlers([topics()["accounts"]])), list[int]()
+
+    @app.handlers.reaction(AccountStated)
+    async def note(received: Received[AccountStated], _: Connection) -> None:
+        if received.event.version == 1:
+            raise Rejected("never")
+        seen.append(received.event.version)
+
+    await deliver_records(app, rt, record(stated(1)), record(stated(2)))
+    assert seen == []
+    async with transaction(rt.pool) as tx:
+        await rt.sealing.erase(tx, "account/a1")
+    await deliver_records(app, rt, record(stated(3)))
+    assert seen == [3]
+    assert await rt.pool.fetchval("SELECT count(*) FROM keys.owners") == 0
+
+
 async def test_a_paused_predecessor_is_fenced_by_the_stored_position(sample: Sample, rt: Runtime[Any]) -> None:
     old = Batches(rt.pool, sample.app.handlers, rt.sealing)
     await old.assigned({("notices", 0): 0})

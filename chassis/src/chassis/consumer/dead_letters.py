@@ -63,10 +63,14 @@ async def insert(tx: Connection, sealing: Sealing, topic: Topic, record: Record,
 
 
 async def held(tx: Connection, keys: Sequence[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
-    """Which of these (topic, key) are held; their rows stay locked until the transaction ends."""
+    """Which of these (topic, key) are held; their rows stay locked until the transaction ends.
+
+    What was erased with a person's key holds nothing: of it nothing can be applied any more.
+    """
     rows = await tx.fetch(
         "SELECT topic, key FROM chassis.dead_letters"
-        " WHERE (topic, key) IN (SELECT * FROM unnest($1::text[], $2::bytea[])) ORDER BY id FOR UPDATE",
+        " WHERE (topic, key) IN (SELECT * FROM unnest($1::text[], $2::bytea[]))"
+        " AND (sealed_for IS NULL OR sealed_for IN (SELECT owner FROM keys.owners)) ORDER BY id FOR UPDATE",
         *columns(keys, 2),
     )
     return {(row["topic"], row["key"]) for row in rows}

@@ -76,7 +76,10 @@ def _about_policy_and_requests(edge: Handlers, runtime: Runtime[Settings]) -> No
 
 async def _project(tx: Connection, sealing: Sealing, stated: AccountStated) -> None:
     await accounts.lock(tx, still=False)
-    if supersedes(await accounts.held(tx, stated.id), stated.version):
+    held = await accounts.held(tx, stated.id)
+    if held.deleted:
+        await sealing.erase(tx, f"account/{stated.id}")
+    if supersedes(held, stated.version):
         email = stated.email.get_secret_value()
         await accounts.put(tx, sealing, stated.id, stated.version, email, stated.registered_at)
 
