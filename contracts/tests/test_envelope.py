@@ -45,13 +45,14 @@ ADDRESSED = {
     "personal_data.disclosed": ("disclosures.accounts", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
     "disclosure.refused": ("disclosures.accounts", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
     "personal_data.accessed": ("accesses.audit", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
-    "operator.acted": ("accesses.notifier", DEAD_LETTER, f"dead_letter/{DEAD_LETTER}"),
+    "operator.acted": ("accesses.notifier", DEAD_LETTER, "account/acc-01HX3K7Q2M"),
 }
 ADDRESSED_WITHOUT_OPTIONAL = ADDRESSED | {
     "accounts.heartbeat": ("accounts", "heartbeat/2", "heartbeat/2"),
     "request.received": ("requests", REQUEST, f"request/{REQUEST}"),
     "request.closed": ("requests", REQUEST, f"request/{REQUEST}"),
     "personal_data.accessed": ("accesses.audit", ACCESS, f"access/{ACCESS}"),
+    "operator.acted": ("accesses.notifier", DEAD_LETTER, f"dead_letter/{DEAD_LETTER}"),
 }
 
 
