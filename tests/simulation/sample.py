@@ -29,9 +29,9 @@ from .schedule import pause
 
 SERVICE = "dsr"
 """Whose database roles the sample borrows."""
-_COMMON = {"key": "name", "writer": SERVICE, "readers": (), "partitions": PARTITIONS, "retention_days": 0}
+_COMMON = {"key": "name", "writer": SERVICE, "readers": (), "retention_days": 0}
 LETTERS, NOTES = (
-    Topic(name=name, ordered=True, sequenced=True, personal=False, **_COMMON)  # type: ignore[arg-type]
+    Topic(name=name, partitions=PARTITIONS[name], ordered=True, sequenced=True, personal=False, **_COMMON)  # type: ignore[arg-type]
     for name in ("letters", "notes")
 )
 _CLOCK = """
@@ -136,7 +136,7 @@ class Sample:
         key = f"{name}-{number}"
         await self._effect(tx, "letter", key)
         await emit(tx, Note(name=name, number=number), START)
-        due = START + timedelta(minutes=self._chance.randrange(30), microseconds=number * 100 + ord(name))
+        due = START + timedelta(minutes=self._chance.randrange(6), microseconds=number * 100 + ord(name))
         await timers.put(tx, "ring", key, due)
         await jobs.put(tx, "call", key, {}, timedelta(minutes=self._chance.choice([2, 60, 600])))
 

@@ -35,7 +35,7 @@ from . import sample
 from .broker import PARTITIONS, Log, Producer
 from .schedule import TIMELESS, Gated, Schedule, Wakeup, die, pause
 
-NAMES, TELLINGS, MOST_STEPS = "abc", 9, 20_000
+NAMES, TELLINGS, MOST_STEPS = "abc", 8, 10_000
 _FOREVER = 1e6
 
 
@@ -105,7 +105,7 @@ class World:
             self._people()
             try:
                 await self.schedule.settle()
-                while self.left or self.chance.random() > 0.01:
+                while self.left or self.chance.random() > 0.02:
                     await self.schedule.step(self.rates["crash"] / 10)
                     await self._fault()
                 self._calm()
@@ -222,7 +222,7 @@ class World:
 
     def _rebalance(self, group: Group) -> None:
         """Each partition gets an owner. Who lost one is told to stop, unless it is paused and hears nothing."""
-        places = [(topic, n) for topic in group.handlers.topics for n in range(PARTITIONS)]
+        places = [(topic, n) for topic in group.handlers.topics for n in range(PARTITIONS[topic])]
         group.owners, group.generation = {each: self.chance.randrange(2) for each in places}, group.generation + 1
         self.schedule.note("coordinator", f"{group.owners}")
         for batches in group.members.values():
@@ -247,11 +247,10 @@ class World:
         """Until nothing is left to do. With poison, its letters are left, and what waits behind them."""
         for step in range(MOST_STEPS):
             await self.schedule.step()
-            if step % 25 == 24:
+            if step % 10 == 9 and all(each.idle for each in self.schedule.actors if each.gate):
                 if await self._is_drained(held):
                     return
-            if step % 20 == 19 and all(each.idle for each in self.schedule.actors if each.gate):
-                await self._pass_time(61)
+                await self._pass_time(400)
         raise Failed(f"not drained after {MOST_STEPS} steps")
 
     async def _is_drained(self, held: bool) -> bool:
