@@ -1,6 +1,6 @@
 # Each target sets up what it needs and asks nothing. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint up down reset status logs run clock lock promises
+.PHONY: help setup setup-dev demo test simulate lint up down reset status logs run clock lock promises
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -27,6 +27,9 @@ else
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile contracts chassis services deploy local examples
 	$(PYTHON) -m pytest --numprocesses 2 tests
 endif
+
+simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0
+	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
 
 lint: setup-dev ## check style, types and who may import whom
 	.venv/bin/ruff check .
