@@ -16,12 +16,14 @@ from local_stack.processes import wait_for
 
 # The demo itself in a folder of its own, with a stack and a story that only note what is asked of them.
 PROGRAM = """
-import asyncio, fcntl, os, pathlib, sys, termios, time
+import asyncio, fcntl, os, pathlib, signal, sys, termios, time
 import local_stack
 folder, stuck_at = pathlib.Path(sys.argv[1]), sys.argv[2]
 local_stack.DEFAULT_DIRECTORY = folder
 from local_stack.demo import __main__ as demo
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+if "DEAF" in os.environ:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 def note(what):
     with (folder / "noted").open("a") as file:
@@ -115,8 +117,9 @@ def test_whatever_ends_it_it_stops_what_it_started_and_only_ctrl_c_at_the_end_is
     assert demo.notes()[-1] == "stopped"
 
 
-def test_a_closed_terminal_ends_it(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, "telling")
+@pytest.mark.parametrize(("stuck_at", "env"), [("telling", {}), ("told", {}), ("told", {"DEAF": "1"})])
+def test_a_closed_terminal_ends_it(tmp_path: Path, stuck_at: str, env: dict[str, str]) -> None:
+    demo = Demo(tmp_path, stuck_at, **env)
 
     os.close(demo.terminal)
 

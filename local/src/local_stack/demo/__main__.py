@@ -34,9 +34,7 @@ BASE_PORT = 8500
 
 def main() -> int:
     """Tell it; returns the exit status: 1 when a step did not hold, 2 when it cannot be told as asked."""
-    for number in ENDINGS:  # started by a script, SIGINT may be ignored; nohup ignores SIGHUP, which holds
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _ending(128 + number))
+    _end_by(signal.signal)
     try:
         broken = os.environ.get("BREAK") or None
         if broken not in {None, "orders"}:
@@ -48,6 +46,13 @@ def main() -> int:
     except LocalStackError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, Misuse) else 1
+
+
+def _end_by(hear: Callable[[signal.Signals, Callable[..., None]], object]) -> None:
+    """Have each of the signals end us. A script may start us with SIGINT ignored; that `nohup` ignores SIGHUP holds."""
+    for number in ENDINGS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            hear(number, _ending(128 + number))
 
 
 def _ending(status: int) -> Callable[..., None]:
@@ -109,6 +114,7 @@ def _run(base: int, revisions: list[story.Revision], broken: bool) -> int:
 
 async def _tell(t: Telling, revisions: list[story.Revision]) -> None:
     first, correction, material = revisions
+    _end_by(asyncio.get_running_loop().add_signal_handler)  # not in the middle of a step
     async with t.http:
         await story.introduce(t)
         t.head("The policy")
@@ -133,12 +139,14 @@ async def _close(t: Telling) -> None:
         t.say(f"the first deletion was finished after {t.first_finished:.1f} s")
     if not sys.stdout.isatty():
         return
-    signal.signal(signal.SIGINT, _ending(0))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _ending(0))
     async with index.served(t) as url:
         t.say("look around", url)
         t.say(": ".join(t.invitation), f"{t.stack.url('website')}/privacy")
         print("\nCtrl-C ends it.", flush=True)
-        await asyncio.Event().wait()
+        while sys.stdout.isatty():  # noqa: ASYNC110 # a closed one is none; make may not pass its SIGHUP on
+            await asyncio.sleep(0.5)
+    raise SystemExit(128 + signal.SIGHUP)
 
 
 if __name__ == "__main__":

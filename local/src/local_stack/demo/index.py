@@ -98,7 +98,9 @@ def _timeline(entries: list[dict[str, Any]]) -> str:
 async def served(t: Telling) -> AsyncIterator[str]:
     """The page's address, for as long as it is served."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(build(t), LOOPBACK, port, log_level="error", access_log=False))
+    config = uvicorn.Config(build(t), LOOPBACK, port, log_level="error", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # the demo hears them itself
     serving = asyncio.create_task(server.serve())
     try:
         yield f"http://{LOOPBACK}:{port}/"
