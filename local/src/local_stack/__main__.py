@@ -89,8 +89,8 @@ def _up(arguments: argparse.Namespace) -> None:
     print(
         f"\nShop    {stack.url('website')}\nMail    {stack.url('sink')}\nPolicy  {stack.url('consent')}/policy\n"
         f"State and passwords are in {directory}.\n"
-        "No policy is published yet on a new stack: local/README.md, section Play, publishes one with curl,\n"
-        f"registers a customer and deletes it. `make status` looks, `make down` stops it, `make demo` shows it all."
+        "A new stack has no policy yet, so that page is a 404, and no customers: the section Play of local/README.md\n"
+        "publishes the sample policy and registers a customer. `make status` shows what runs, `make down` stops it."
     )
 
 
