@@ -12,6 +12,9 @@ from local_stack import servers as local_servers
 
 from .world import World, place
 
+LONGEST = 120
+"""Seconds after which a seed stands still."""
+
 
 async def simulate(seeds: range, verbose: bool) -> int:
     """Run them; say which failed and how to repeat it. Returns how many failed."""
@@ -21,7 +24,8 @@ async def simulate(seeds: range, verbose: bool) -> int:
         for seed in seeds:
             world = World(where, seed)
             try:
-                await world.run()
+                async with asyncio.timeout(LONGEST):
+                    await world.run()
             except Exception as error:
                 failed += 1
                 print(f"seed {seed}: {type(error).__name__}: {error}")

@@ -166,7 +166,7 @@ def _gated(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
 
     async def call(self: "Gated", query: str, *args: Any, **options: Any) -> Any:
         actor = _current.get()
-        if actor is None or query.startswith(_UNGATED) or (actor.dead and query == "ROLLBACK;"):
+        if actor is None or query.startswith(_UNGATED) or (actor.dead and query.startswith("ROLLBACK")):
             return await plain(self, query, *args, **options)
         if actor.dead:
             raise Crashed
