@@ -44,11 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
+APART = tuple(f"tests/{name}/" for name in ("crash", "docs", "simulation", "subscribers"))
+"""What has a deployment of its own that is killed at will, or none."""
+
+
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Two workers, each with one deployment: what is killed at will, and the one that all others share."""
+    """Two workers, each with one deployment at most: the one that most tests share, and the others."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "killed" if nodeid.startswith("tests/crash/") else "shared"
+        return "apart" if nodeid.startswith(APART) else "shared"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -3,6 +3,7 @@
 A path that is not here fails the tests: whoever adds a route says here who may call it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -46,7 +47,20 @@ CHOICE = {
     "text": "Yes",
     "channel": "website",
 }
+SERVICES = ("dsr", "consent", "notifier", "audit", "accounts")
+
+
+def _of_operators(service: str) -> Iterator[Operation]:
+    """What chassis gives every service."""
+    letters, why = "/v1/dead-letters", {"reason": "mended"}
+    yield Operation(service, "GET", letters, "operator-01", wrong={"cursor": "?", "limit": "?"})
+    yield Operation(service, "GET", f"{letters}/{{letter}}", "operator-01")
+    yield Operation(service, "POST", f"{letters}/{{letter}}/replay", "operator-01", why)
+    yield Operation(service, "POST", f"{letters}/{{letter}}/discard", "operator-01", why)
+
+
 OPERATIONS = (
+    *(operation for service in SERVICES for operation in _of_operators(service)),
     Operation("dsr", "POST", "/v1/requests", "website", {"type": "delete", "email": "a@example.com"}),
     Operation("dsr", "GET", "/v1/requests/{request_id}", "website"),
     Operation("dsr", "POST", "/v1/requests/{request_id}/messages", "notifier", {"template": "verification"}),
@@ -80,4 +94,3 @@ OPERATIONS = (
     Operation("accounts", "GET", "/v1/feeds/{feed_id}", "operator-01"),
     Operation("accounts", "GET", "/v1/marketing-list", "marketing"),
 )
-SERVICES = ("dsr", "consent", "notifier", "audit", "accounts")
