@@ -108,7 +108,9 @@ def test_an_override_holds_until_it_is_changed_and_one_for_once_does_not(stack: 
 
 
 def environ(pid: int | None) -> set[str]:
-    return {f"{name}={value}" for name, value in psutil.Process(pid).environ().items()}
+    process = psutil.Process(pid)
+    assert wait_for(lambda: bool(process.environ()), 10)  # it is empty while the program is being loaded
+    return {f"{name}={value}" for name, value in process.environ().items()}
 
 
 def test_a_busy_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
