@@ -30,7 +30,8 @@ class Actor:
     def __init__(self, schedule: "Schedule", name: str, body: Callable[[], Awaitable[None]], weight: float) -> None:
         self.name, self.weight, self.idle, self.dead = name, weight, False, False
         self.connection: asyncpg.Connection[asyncpg.Record] | None = None
-        self.pid, self.what = 0, ""
+        self.pid = 0  # of the session that runs a statement of its
+        self.what = ""
         self.gate: asyncio.Future[None] | None = None
         self._schedule, self._body = schedule, body
         self.task = asyncio.create_task(self._live())
@@ -118,7 +119,10 @@ class Schedule:
                 each.task.result()
 
     async def _waiting_for_locks(self, actors: list[Actor]) -> set[Actor]:
-        waits = "SELECT pid FROM unnest($1::int[]) AS pid WHERE cardinality(pg_blocking_pids(pid)) > 0"
+        waits = (  # for one of us: whoever waits for autovacuum is only slow
+            "SELECT mine.pid FROM unnest($1::int[]) AS mine (pid) WHERE EXISTS (SELECT FROM pg_stat_activity AS other"
+            " WHERE other.pid = ANY(pg_blocking_pids(mine.pid)) AND backend_type = 'client backend')"
+        )
         pids = {row["pid"] for row in await self._monitor.fetch(waits, [each.pid for each in actors])}
         return {each for each in actors if each.pid in pids}
 
@@ -130,7 +134,7 @@ class Schedule:
         actor = self.chance.choice(held)
         assert actor.connection
         self.note(actor, "is cut off from the database")
-        await self._monitor.execute("SELECT pg_terminate_backend($1, 5000)", actor.pid)
+        await self._monitor.execute("SELECT pg_terminate_backend($1, 5000)", actor.connection.get_server_pid())
         while not actor.connection.is_closed():  # noqa: ASYNC110 - the end is on its way, and nothing else tells of it
             await asyncio.sleep(0)
         await self.settle()
@@ -174,6 +178,7 @@ def _gated(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         try:
             return await plain(self, query, *args, **options)
         finally:
+            actor.pid = 0
             if inside:
                 await actor.pause(" ".join(query.split())[:70])
 

@@ -35,7 +35,7 @@ from . import sample
 from .broker import PARTITIONS, Log, Producer
 from .schedule import TIMELESS, Gated, Schedule, Wakeup, die, pause
 
-NAMES, TELLINGS, MOST_STEPS = "abc", 8, 10_000
+NAMES, TELLINGS, MOST_STEPS = "abc", 7, 10_000
 _FOREVER = 1e6
 
 
@@ -93,9 +93,9 @@ class World:
         self.groups = [Group(self.sample.letters), Group(self.sample.notes)]
         self.sealing, self.clock = Sealing({1: bytes(32)}, place.folder / "erasures"), FixedClock()
 
-    def happens(self, kind: str) -> bool:
+    def happens(self, kind: str, share: float = 1.0) -> bool:
         """Whether this fault comes now."""
-        return self.chance.random() < self.rates[kind]
+        return self.chance.random() < self.rates[kind] * share
 
     async def run(self) -> None:
         """All of it. Raises `Failed`, or what an actor failed at that must not fail."""
@@ -211,7 +211,7 @@ class World:
     # What goes wrong
 
     async def _fault(self) -> None:
-        if self.happens("cut"):
+        if self.happens("cut", 0.2):
             await self.schedule.cut_off()
         if self.happens("rebalance"):
             self._rebalance(self.chance.choice(self.groups))
