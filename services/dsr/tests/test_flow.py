@@ -230,6 +230,17 @@ async def test_a_reply_that_was_not_asked_for_is_recorded_and_changes_nothing(ds
     ]
 
 
+async def test_a_reply_that_comes_again_after_the_inbox_forgot_it_is_kept_once(dsr: Any, reply_event: Any) -> None:
+    await dsr.customer()
+    request, _ = await dsr.deleting()
+    answer = reply_event(request, "orders", "done", dsr.clock.now())
+    for _ in range(2):
+        await dsr.deliver(answer, event_id="the-same")
+        await dsr.pool.execute("DELETE FROM chassis.inbox")  # as after its thirty days
+    assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.replies") == 1
+    assert await dsr.pool.fetchval("SELECT count(*) FROM chassis.dead_letters") == 0
+
+
 async def test_a_reply_after_the_closing_is_recorded_and_changes_nothing(dsr: Any) -> None:
     await dsr.customer()
     request, _ = await dsr.closed()
