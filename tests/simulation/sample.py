@@ -31,7 +31,7 @@ SERVICE = "dsr"
 """Whose database roles the sample borrows."""
 _COMMON = {"key": "name", "writer": SERVICE, "readers": (), "retention_days": 0}
 LETTERS, NOTES = (
-    Topic(name=name, partitions=PARTITIONS[name], ordered=True, sequenced=True, personal=False, **_COMMON)  # type: ignore[arg-type]
+    Topic(name=name, partitions=PARTITIONS[name], ordered=True, sequenced=True, personal=False, **_COMMON)  # type: ignore[arg-type]  # values of several types
     for name in ("letters", "notes")
 )
 _CLOCK = """

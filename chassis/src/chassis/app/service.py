@@ -42,7 +42,7 @@ _DRAIN_SECONDS = 6
 
 
 class Service:
-    """Runs an `App`. `state` says what `/readyz` answers."""
+    """Runs an `App`. `problems` and `stopped` are what `/readyz` answers."""
 
     def __init__(self, runtime: Runtime[Settings], app: App, migrations: list[Migration]) -> None:
         self._runtime, self._app, self._migrations = runtime, app, migrations

@@ -82,7 +82,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         )
         self._subscriber(self._consume)
         self._fetch = self._subscriber.get_msg
-        self._subscriber.get_msg = self._readable  # type: ignore[method-assign]  # where a fetch fails
+        self._subscriber.get_msg = self._readable  # type: ignore[method-assign]  # decision record 0003
 
     @property
     def problem(self) -> str | None:
@@ -254,12 +254,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _commit(self) -> None:
         """Tell Kafka how far we are, bounded in time: nothing depends on it."""
-        positions = self._batches.positions.items()
+        offsets = {TopicPartition(self._prefix + topic, n): at for (topic, n), at in self._batches.positions.items()}
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
-                await self._consumer.commit(
-                    {TopicPartition(self._prefix + topic, n): at for (topic, n), at in positions}
-                )
+                await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
             _UNCOMMITTED.add(1)
 
