@@ -189,9 +189,10 @@ def test_the_last_mail_is_about_what_was_deleted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "address"), [("verification", "typed"), ("unknown_address", "typed"), ("completion", "final")]
+    ("template", "address"),
+    [("verification", "typed"), ("unknown_address", "typed"), ("completion", "final"), ("escalation", None)],
 )
-def test_an_address_has_no_use_after_the_mail_that_it_was_held_for(template: str, address: str) -> None:
+def test_an_address_has_no_use_after_the_mail_that_it_was_held_for(template: str, address: str | None) -> None:
     assert spent(template) == address
 
 

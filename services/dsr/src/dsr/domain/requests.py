@@ -91,9 +91,18 @@ def has_ending(request: Request) -> bool:
     return request.status == "closed" and request.outcome == "completed"
 
 
-def spent(template: str) -> Literal["typed", "final"]:
-    """Which address of a request has no use any more once a mail about it was sent, or failed for good."""
-    return "final" if template == "completion" else "typed"
+def spent(template: str) -> Literal["typed", "final"] | None:
+    """Which address of a request has no use any more once a mail about it was sent, or failed for good.
+
+    None for mails that go to neither: the owner of a late system is written to as well.
+    """
+    match template:
+        case "completion":
+            return "final"
+        case "verification" | "unknown_address":
+            return "typed"
+        case _:
+            return None
 
 
 def verify(request: Request, now: datetime) -> Decided | Refused:
