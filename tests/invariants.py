@@ -148,12 +148,13 @@ def no_mail_lost(seen: Evidence) -> Iterable[str]:
 
 
 def repeats_are_marked(seen: Evidence) -> Iterable[str]:
-    """A mail that arrived more than once says so in the record."""
+    """The record says how often a mail may have arrived: once and its repeats, or each attempt without an answer."""
     copies = Counter(mail["message_id"].strip("<>").partition("@")[0] for mail in seen.mails)
-    marked = {event.body["notice"]: event.body.get("repeats", 0) for event in seen.events("notice.sent")}
+    most = {event.body["notice"]: 1 + event.body["repeats"] for event in seen.events("notice.sent")}
+    most |= {event.body["notice"]: event.body["unanswered"] for event in seen.events("notice.failed")}
     for notice, times in copies.items():
-        if times - 1 > marked.get(notice, 0):
-            yield f"notice {notice} arrived {times} times, and {marked.get(notice)} repeats are recorded"
+        if times > most.get(notice, 0):
+            yield f"notice {notice} arrived {times} times, and the record says {most.get(notice, 0)} at most"
 
 
 def sequences_whole(seen: Evidence) -> Iterable[str]:

@@ -44,7 +44,7 @@ class NoticeSent(_NoticeEvent):
 
 
 class NoticeFailed(_NoticeEvent):
-    """The message will not be sent any more."""
+    """The message will not be sent any more. `unanswered` attempts at it had no answer: each may have arrived."""
 
     type: ClassVar[str] = "notice.failed"
 
@@ -54,6 +54,7 @@ class NoticeFailed(_NoticeEvent):
     policy_version: Version | None = None
     reason: NoticeFailure
     smtp_status: Annotated[int, Field(ge=400, le=599)] | None = None
+    unanswered: Count = 0
     failed_at: Time
 
 

@@ -63,6 +63,7 @@ async def test_a_5xx_about_the_mail_ends_it(
     row = await pool.fetchrow("SELECT state, reason, smtp_status, unanswered FROM notifier.notices")
     assert row is not None
     assert tuple(row) == ("failed", "rejected", code, 0)
+    assert failed.body["unanswered"] == 0
     assert await run_jobs(*requested) == 0
 
 
@@ -88,6 +89,16 @@ async def test_a_connection_lost_after_data_repeats_the_mail_and_counts_it(
     row = await pool.fetchrow("SELECT state, attempts, unanswered FROM notifier.notices")
     assert row is not None
     assert tuple(row) == ("sent", 3, 2)
+
+
+async def test_a_rejected_mail_says_how_often_it_may_have_arrived_before(
+    requested: Notifier, pool: Pool, mail_server: Any
+) -> None:
+    mail_server.at_data = ["drop", "drop", "554 No"]
+    for _ in range(3):
+        await run_jobs(*requested)
+    failed = (await outbox(pool))[-1]
+    assert (failed.body["reason"], failed.body["unanswered"]) == ("rejected", 2)
 
 
 async def test_an_address_that_becomes_known_between_two_attempts_gets_another_mail_with_its_own_id(

@@ -124,11 +124,11 @@ async def _started(runtime: Runtime[Settings], mail: Mail) -> int | Undeliverabl
 
 def _failed(runtime: Runtime[Settings], notice: UUID, reason: str, refused: Refused | None = None) -> Effect:
     async def effect(tx: Connection) -> None:
+        if refused:  # first, for it answers the attempt that the row counts
+            await ledger.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
         waiting = await ledger.lock(tx, notice)
         if waiting is None:
             return
-        if refused:
-            await ledger.note_refusal(tx, notice, refused.code, of_attempt=refused.step == "data")
         status = refused.code if refused else None
         await endings.failed(tx, [waiting], why(waiting, reason), runtime.clock.now(), smtp_status=status)
 

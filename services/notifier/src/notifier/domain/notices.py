@@ -146,7 +146,7 @@ def sent(notice: Notice, repeats: int, now: datetime) -> NoticeSent:
 
 
 def failed(notice: Notice, reason: str, smtp_status: int | None, now: datetime) -> NoticeFailed:
-    """It will not be tried any more."""
+    """It will not be tried any more. Attempts that had no answer are said, for each of them may have arrived."""
     return NoticeFailed(
         notice=notice.id,
         template=notice.template,
@@ -155,5 +155,6 @@ def failed(notice: Notice, reason: str, smtp_status: int | None, now: datetime) 
         policy_version=notice.policy_version,
         reason=reason,
         smtp_status=smtp_status if smtp_status and 400 <= smtp_status < 600 else None,
+        unanswered=notice.unanswered,
         failed_at=now,
     )
