@@ -16,7 +16,7 @@ class _Reply(Event):
     stream: ClassVar[str] = "replies"
 
     request: RequestId
-    account: AccountId
+    account: AccountId | None = None
     system: SystemName
     answered_by: Actor
     answered_at: Time
@@ -33,8 +33,8 @@ class _Reply(Event):
 
     @property
     def subject(self) -> str:
-        """The account."""
-        return f"account/{self.account}"
+        """The account, or the request of a person without one."""
+        return f"account/{self.account}" if self.account else f"request/{self.request}"
 
 
 class RetainedItem(Part):
@@ -62,7 +62,7 @@ class ReplyRetained(_Reply):
 
 
 class ReplyNotFound(_Reply):
-    """The system holds nothing about the account."""
+    """The system holds nothing about the person."""
 
     type: ClassVar[str] = "reply.not_found"
 

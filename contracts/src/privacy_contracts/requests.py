@@ -1,4 +1,7 @@
-"""The `requests` topic: a data-subject request from its receipt to its closing, in order per request."""
+"""The `requests` topic: a data-subject request from its receipt to its closing, in order per request.
+
+`account` is missing until it is known whose request it is, and for ever where the person has no account.
+"""
 
 from typing import ClassVar
 
@@ -45,27 +48,26 @@ class RequestReceived(_RequestEvent):
 
 
 class RequestVerified(_RequestEvent):
-    """The person proved control of the account's known primary address."""
+    """The person proved control of the account's known primary address; without an account, of the address given."""
 
     type: ClassVar[str] = "request.verified"
 
-    account: AccountId
     verified_at: Time
 
 
 class DeletionConfirmed(_RequestEvent):
-    """The person confirmed, separately, that the account goes too; it may be withdrawn until `irrevocable_at`."""
+    """The person confirmed, separately, that all goes, the account too; it may be withdrawn until `irrevocable_at`."""
 
     type: ClassVar[str] = "deletion.confirmed"
 
-    account: AccountId
     confirmed_at: Time
     irrevocable_at: Time
 
 
 class DeletionRequested(_RequestEvent):
-    """The systems named here, and no others, delete the account's data and answer.
+    """The systems named here, and no others, delete the person's data and answer.
 
+    Without an account, a system asks dsr over HTTP for the identifiers that the person proved, until it has answered.
     The first one of a request is the point of no return. `attempt` is 1 for the first asking in a stage; a higher one
     repeats it to systems that were silent (`reminder`) or failed. `answer_due_at` is when the person's answer is due
     (11 CCR 7021(b)), from which the months of 11 CCR 7101(a) are counted.
@@ -73,7 +75,6 @@ class DeletionRequested(_RequestEvent):
 
     type: ClassVar[str] = "deletion.requested"
 
-    account: AccountId
     stage: Stage
     systems: list[SystemName]
     attempt: Version
@@ -88,7 +89,6 @@ class SystemEscalated(_RequestEvent):
 
     type: ClassVar[str] = "system.escalated"
 
-    account: AccountId
     system: SystemName
     stage: Stage
     due_at: Time
@@ -100,7 +100,6 @@ class RequestWithdrawn(_RequestEvent):
 
     type: ClassVar[str] = "request.withdrawn"
 
-    account: AccountId
     withdrawn_at: Time
 
 

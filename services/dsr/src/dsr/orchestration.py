@@ -77,7 +77,8 @@ async def _take(tx: Connection, desk: Desk, before: Deletion | None, step: Step,
         await timers.put(tx, alarm.kind, key, alarm.due_at)
     own = deletion.own_answer(step, desk.zone, now)
     if own is not None:
-        await bury(tx, desk, own.account, now)
+        if own.account is not None:
+            await bury(tx, desk, own.account, now)
         await emit(tx, own, now)
 
 

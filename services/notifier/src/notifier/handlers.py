@@ -97,10 +97,12 @@ async def _cancel(tx: Connection, account: str, now: datetime) -> None:
 
 
 async def _delete(tx: Connection, sealing: Sealing, asked: DeletionRequested, now: datetime) -> None:
-    await accounts.lock(tx, still=True)
-    await _erase(tx, sealing, asked.account, now)
-    await _cancel(tx, asked.account, now)
-    records = await accounts.buried_records(tx, asked.account)
+    records = 0  # nothing is held about somebody without an account but the request, and that goes on
+    if asked.account is not None:
+        await accounts.lock(tx, still=True)
+        await _erase(tx, sealing, asked.account, now)
+        await _cancel(tx, asked.account, now)
+        records = await accounts.buried_records(tx, asked.account)
     await emit(tx, answer(asked, records, now), now)
 
 

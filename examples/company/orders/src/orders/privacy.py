@@ -56,21 +56,24 @@ async def account_gone(tx: Connection, account: str) -> None:
     )
 
 
-async def delete(tx: Connection, request: UUID, account: str) -> tuple[str, dict[str, Any]]:
+async def delete(tx: Connection, request: UUID, account: str | None) -> tuple[str, dict[str, Any]]:
     """Delete what no law makes us keep. Gives the answer's type and body; the same for every repeat."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtext($1))", account)  # one at a time, should two of us run
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtext($1))", account or str(request)
+    )  # one at a time, should two of us run
     stored = await tx.fetchrow("SELECT type, body FROM answers WHERE request = $1", request)
     if stored:
         return stored["type"], json.loads(stored["body"])
     log.info("request %s: deleting", request)
     known = await tx.fetchval("SELECT count(*) FROM customers WHERE account = $1 AND NOT gone", account)
-    await account_gone(tx, account)
+    if account:
+        await account_gone(tx, account)
     orders = await tx.fetch("DELETE FROM orders WHERE account = $1 RETURNING id", account)
     await tx.execute("DELETE FROM invoices WHERE account = $1 AND keep_until < current_date", account)
     until = await tx.fetchval("SELECT max(keep_until) FROM invoices WHERE account = $1", account)
     await asyncio.sleep(float(env.get("TASK_DELAY", "0")))  # a slow task, for whoever wants to kill us in its middle
     now = datetime.now(UTC).isoformat()
-    body: dict[str, Any] = {"request": str(request), "account": account, "system": "orders"}
+    body: dict[str, Any] = {"request": str(request), "system": "orders"} | ({"account": account} if account else {})
     body |= {"answered_by": "system/orders", "answered_at": now}
     if until:
         kind = "reply.retained"
@@ -98,11 +101,12 @@ async def handle(record: ConsumerRecord[bytes, bytes], pool: Pool, producer: AIO
             return await account_gone(tx, body["id"])
         if "orders" not in body["systems"] or env.get("BREAK") == "1":
             return None
-        kind, answer = await delete(tx, UUID(body["request"]), body["account"])
+        kind, answer = await delete(tx, UUID(body["request"]), body.get("account"))
     SCHEMAS[kind].validate(answer)
     reply_id = uuid5(REPLY_IDS, f"{body['request']}/{body['stage']}/{body['attempt']}")
     reply = {"ce_specversion": "1.0", "ce_id": str(reply_id), "ce_type": kind, "ce_source": "orders"}
-    reply |= {"ce_subject": f"account/{answer['account']}", "ce_time": answer["answered_at"]}
+    subject = f"account/{answer['account']}" if "account" in answer else f"request/{answer['request']}"
+    reply |= {"ce_subject": subject, "ce_time": answer["answered_at"]}
     reply |= {"content-type": "application/json"}
     sent = [(name, value.encode()) for name, value in reply.items()]
     sent += [(name, value) for name, value in record.headers if name == "traceparent"]

@@ -54,9 +54,9 @@ class Deletion:
     tasks: tuple[Task, ...]
 
     @property
-    def account(self) -> str:
-        """The account that goes; no request gets to the point of no return without one."""
-        return self.request.account or ""
+    def account(self) -> str | None:
+        """The account that goes; None where the person has none."""
+        return self.request.account
 
     @property
     def running(self) -> bool:
