@@ -1,0 +1,127 @@
+"""Tasks of systems without Kafka, and their answers, which take the way of every reply."""
+
+from datetime import date, datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, Field, model_validator
+
+from chassis.app import Once
+from chassis.auth import Auth, Principal
+from chassis.clock import Clock
+from chassis.database import Pool, transaction
+from chassis.outbox import emit
+from chassis.problems import Problem
+from chassis.telemetry import about
+from dsr.api.bodies import Body, Cursor, Limit, following
+from dsr.queries import tasks
+from dsr.queries.tasks import OpenTask
+from privacy_contracts.fields import Category, Code
+from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
+
+
+class TaskOut(BaseModel):
+    """What a system has to do: delete what it holds about the account, then reply, by `due_at`."""
+
+    id: UUID
+    request: UUID
+    account: str
+    action: Literal["delete"] = "delete"
+    stage: str
+    attempt: int
+    due_at: datetime
+
+
+class TaskList(BaseModel):
+    """Tasks, oldest first; `next` is the cursor of the following page, if there is one."""
+
+    tasks: list[TaskOut]
+    next: str | None
+
+
+class Item(Body):
+    """What is kept, under which law, and until when."""
+
+    category: Category
+    legal_basis: Code
+    until: date
+
+
+class TaskReply(Body):
+    """A system's answer. `retained` names items, `failed` a reason."""
+
+    outcome: Literal["done", "retained", "not_found", "failed"]
+    items: list[Item] = Field(default=[], max_length=50)
+    reason: Code | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.outcome == "retained") != bool(self.items) or (self.outcome == "failed") != bool(self.reason):
+            raise ValueError("items belong to retained, and reason to failed")
+        return self
+
+
+class TaskReplied(BaseModel):
+    """The answer is on its way into the record."""
+
+    task: UUID
+    outcome: str
+
+
+def router(pool: Pool, clock: Clock, auth: Auth) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+    system = auth.require("system")
+
+    @routes.get("")
+    async def listing(
+        caller: Annotated[Principal, Depends(system)], cursor: Cursor = None, limit: Limit = 50
+    ) -> TaskList:
+        """What this system is asked to do and has not answered."""
+        async with transaction(pool) as tx:
+            found = await tasks.open_for(tx, caller.subject, cursor, limit + 1)
+        shown = [TaskOut.model_validate(task, from_attributes=True) for task in found[:limit]]
+        return TaskList(tasks=shown, next=following(found, limit))
+
+    @routes.post("/{task_id}/reply", status_code=202, response_model=TaskReplied)
+    async def reply(
+        task_id: UUID, body: TaskReply, once: Once, caller: Annotated[Principal, Depends(system)]
+    ) -> Response:
+        """Answer a task. The answer takes the way of every reply: its topic, then the one state machine."""
+        async with transaction(pool) as tx:
+
+            async def work() -> TaskReplied:
+                task = await tasks.asked_of(tx, caller.subject, task_id)
+                if task is None:
+                    raise Problem(404, "not-found", "No such task")
+                now = clock.now()
+                about(request_id=str(task.request))
+                await tasks.mark_replied(tx, task.id, task.attempt)
+                await emit(tx, as_event(task, body, f"system/{caller.subject}", now), now)
+                return TaskReplied(task=task.id, outcome=body.outcome)
+
+            return await once.answer(tx, caller, 202, work)
+
+    return routes
+
+
+def as_event(task: OpenTask, reply: TaskReply, answered_by: str, now: datetime) -> Reply:
+    """The reply as the event that a system on Kafka would have written."""
+    known = {
+        "request": task.request,
+        "account": task.account,
+        "system": task.system,
+        "answered_by": answered_by,
+        "answered_at": now,
+    }
+    match reply.outcome:
+        case "done":
+            return ReplyDone.model_validate(known)
+        case "not_found":
+            return ReplyNotFound.model_validate(known)
+        case "retained":
+            items = [RetainedItem.model_validate(item.model_dump()) for item in reply.items]
+            return ReplyRetained.model_validate(known | {"items": items})
+        case "failed":
+            return ReplyFailed.model_validate(known | {"reason": reply.reason})
