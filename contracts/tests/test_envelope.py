@@ -29,6 +29,7 @@ ADDRESSED = {
     "disclosure.decided": ("consent", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
     "request.received": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "request.verified": ("requests", REQUEST, f"account/{ACCOUNT}"),
+    "request.matched": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "deletion.confirmed": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "deletion.requested": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "system.escalated": ("requests", REQUEST, f"account/{ACCOUNT}"),

@@ -64,6 +64,7 @@ OPERATIONS = (
     Operation("dsr", "POST", "/v1/requests", "website", {"type": "delete", "email": "a@example.com"}),
     Operation("dsr", "GET", "/v1/requests/{request_id}", "website"),
     Operation("dsr", "POST", "/v1/requests/{request_id}/messages", "notifier", {"template": "verification"}),
+    Operation("dsr", "GET", "/v1/requests/{request_id}/identifiers", "marketing"),
     Operation("dsr", "GET", "/v1/tasks", "marketing", query={}, wrong={"cursor": "?", "limit": "?"}),
     Operation("dsr", "POST", "/v1/tasks/{task_id}/reply", "marketing", {"outcome": "done"}),
     Operation("dsr", "GET", "/v1/findings", "operator-01", wrong={"cursor": "?", "limit": "?"}),

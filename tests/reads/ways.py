@@ -43,6 +43,9 @@ WAYS: dict[str, dict[str, Way]] = {
         "POST /v1/requests/{request_id}/messages": _accessed(
             "dsr", actor="service/notifier", purpose="notice", case="{request}", categories=["contact"]
         ),
+        "GET /v1/requests/{request_id}/identifiers": _accessed(
+            "dsr", actor="system/marketing", purpose="request", case="{request}", categories=["contact"]
+        ),
         "GET /v1/tasks": IDS,
         "POST /v1/tasks/{task_id}/reply": WRITES,
         "GET /v1/findings": "keyed hashes and counts only",
@@ -63,7 +66,7 @@ WAYS: dict[str, dict[str, Way]] = {
         "timer escalation": IDS,
         "timer retry": IDS,
         "timer forget_counts": ERASES,
-        "event account.stated": COPIES,
+        "event account.stated": "keeps a sealed copy of what the event brought; matches requests by keyed hashes",
         "event account.deleted": ERASES,
         "event reply.done": IDS,
         "event reply.retained": IDS,

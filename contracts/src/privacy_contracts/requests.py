@@ -55,6 +55,18 @@ class RequestVerified(_RequestEvent):
     verified_at: Time
 
 
+class RequestMatched(_RequestEvent):
+    """An account's state showed whose request it is: the address that the person gave is the account's primary one.
+
+    It happens before the first `deletion requested`, verified or not; what was proven until then stays proven.
+    """
+
+    type: ClassVar[str] = "request.matched"
+
+    account: AccountId
+    matched_at: Time
+
+
 class DeletionConfirmed(_RequestEvent):
     """The person confirmed, separately, that all goes, the account too; it may be withdrawn until `irrevocable_at`."""
 

@@ -25,6 +25,10 @@ def build(desk: Desk, clock: Clock) -> Handlers:
     async def account_stated(received: Received[AccountStated], tx: Connection) -> None:
         await project(tx, desk, received.event)
 
+    @handlers.reaction(AccountStated)
+    async def account_known(received: Received[AccountStated], tx: Connection) -> None:
+        await case.match_all(tx, desk, received.event.email.get_secret_value(), clock.now())
+
     @handlers.projection(AccountDeleted)
     async def account_deleted(received: Received[AccountDeleted], tx: Connection) -> None:
         await orchestration.bury(tx, desk, received.event.id, received.event.deleted_at)
@@ -49,13 +53,14 @@ def build(desk: Desk, clock: Clock) -> Handlers:
     @handlers.reaction(NoticeSent, NoticeFailed)
     async def notice_ended(received: Received[NoticeSent | NoticeFailed], tx: Connection) -> None:
         notice = received.event
-        if notice.request is None or await requests.lock(tx, notice.request) is None:
+        request = await requests.lock(tx, notice.request) if notice.request else None
+        if request is None:
             return
-        match decide.spent(notice.template):
+        match decide.spent(request, notice):
             case "final":
-                await case.forget_final_address(tx, desk, notice.request)
+                await case.forget_final_address(tx, desk, request.id)
             case "typed":
-                await case.forget_typed_address(tx, desk, notice.request)
+                await case.forget_typed_address(tx, desk, request.id)
 
     return handlers
 

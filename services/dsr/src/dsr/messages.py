@@ -46,7 +46,7 @@ class Message(BaseModel):
 
 
 async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, now: datetime) -> Message | None:
-    """The mail that answers a receipt: a link for an account's known address, an honest word for any other."""
+    """The mail that answers a receipt, with a link: to an account's known address, else an honest one to that typed."""
     request = await requests.lock(tx, request_id)
     if request is None or not decide.has_reader(request):
         return None
@@ -56,11 +56,12 @@ async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, no
             return None
     if request.account is None:
         to = await typed_address(tx, desk.sealing, request_id, access, now)
-        return Message(template="unknown_address", to=to) if to else None
-    to = await account_address(tx, desk.sealing, request.account, access, now)
+    else:
+        to = await account_address(tx, desk.sealing, request.account, access, now)
     if to is None:
         return None
-    return Message(template="verification", to=to, account=request.account, link=await _mint(tx, desk, request_id, now))
+    template: Template = "verification" if request.account else "unknown_address"
+    return Message(template=template, to=to, account=request.account, link=await _mint(tx, desk, request_id, now))
 
 
 async def last(tx: Connection, desk: Desk, request_id: UUID, access: Access, now: datetime) -> Message | None:

@@ -10,20 +10,25 @@ from uuid import UUID
 from chassis import timers
 from chassis.database import Connection
 from chassis.outbox import emit, emit_all
+from dsr import case
 from dsr.domain import deletion
 from dsr.domain.deletion import SYSTEM, Deletion, Effect, Step
 from dsr.domain.requests import Request
 from dsr.queries import accounts, requests, tasks
-from dsr.queries.personal import FINAL, Access, account_address, owner_of_account, owner_of_request
+from dsr.queries.personal import FINAL, Access, account_address, owner_of_account, owner_of_request, typed_address
 from dsr.settings import Desk
 from privacy_contracts.replies import Reply
 
 
 async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> None:
-    """The cooling-off is over: hold the final address, make the tasks, ask the first stage. No way back from here."""
+    """The cooling-off is over: hold the final address, make the tasks, ask the first stage. No way back from here.
+
+    The last moment at which the request can become an account's that was stated meanwhile.
+    """
     request = await requests.lock(tx, request_id)
     if request is None:
         return
+    request = await case.matched(tx, desk, request, now)
     stages, listed = deletion.thaw(await requests.frozen_systems(tx, request_id))
     before = Deletion(request, stages, listed)
     step = deletion.begin(before, now)
@@ -93,9 +98,16 @@ async def bury(tx: Connection, desk: Desk, account: str, at: datetime) -> None:
 
 
 async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now: datetime) -> None:
-    """Seal the address onto the request, so that the last mail finds its way when every other copy is gone."""
+    """Seal the address onto the request: systems look for it, and the last mail goes to it when every copy is gone.
+
+    It is the account's, or the one that a person without an account typed and proved, which is held once from here on.
+    """
     access = Access(f"service/{SYSTEM}", "request", request.id)
-    address = await account_address(tx, desk.sealing, request.account or "", access, now)
+    if request.account is not None:
+        address = await account_address(tx, desk.sealing, request.account, access, now)
+    else:
+        address = await typed_address(tx, desk.sealing, request.id, access, now)
     if address is not None:
         sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, FINAL)
         await requests.set_final_address(tx, request.id, sealed)
+    await requests.clear_typed_address(tx, request.id)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from chassis.auth import Auth
 from chassis.clock import Clock
 from chassis.database import Pool
-from dsr.api import findings, messages, requests, tasks
+from dsr.api import findings, identifiers, messages, requests, tasks
 from dsr.settings import Desk
 
 
@@ -18,5 +18,6 @@ def routers(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> list[APIRouter]
         requests.router(pool, clock, auth, desk),
         messages.router(pool, clock, auth, desk),
         tasks.router(pool, clock, auth),
+        identifiers.router(pool, clock, auth, desk),
         findings.router(pool, auth),
     ]

@@ -22,11 +22,14 @@ from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFou
 
 
 class TaskOut(BaseModel):
-    """What a system has to do: delete what it holds about the account, then reply, by `due_at`."""
+    """What a system has to do: delete what it holds about the person, then reply, by `due_at`.
+
+    `account` is null where the person has none: `/v1/requests/{request}/identifiers` says whom to look for.
+    """
 
     id: UUID
     request: UUID
-    account: str
+    account: str | None
     action: Literal["delete"] = "delete"
     stage: str
     attempt: int

@@ -14,21 +14,29 @@ from zoneinfo import ZoneInfo
 
 from dsr.domain.deadlines import due_at
 from privacy_contracts.envelope import Event
+from privacy_contracts.notices import NoticeFailed, NoticeSent
 from privacy_contracts.requests import (
     DeletionConfirmed,
     RequestClosed,
+    RequestMatched,
     RequestReceived,
     RequestVerified,
     RequestWithdrawn,
 )
 
 Status = Literal["received", "verified", "confirmed", "deleting", "closed", "withdrawn"]
-RefusalCode = Literal["not_bound", "wrong_state", "too_late", "channel"]
+RefusalCode = Literal["wrong_state", "too_late", "channel", "not_asked", "over"]
+
+REVOCABLE = ("received", "verified", "confirmed")
+"""Nothing has been asked of any system yet."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A data-subject request. `account` is None until the first mail goes out, and for ever if no account is found."""
+    """A data-subject request. `account` is None until it is known whose it is, and for ever where there is no account.
+
+    Without an account the request is about the person who proves control of the address that was typed.
+    """
 
     id: UUID
     type: str
@@ -43,6 +51,11 @@ class Request:
     started_at: datetime | None = None
     closed_at: datetime | None = None
     outcome: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """Whom it is about: the account, or the request itself where the person has none."""
+        return f"account/{self.account}" if self.account else f"request/{self.id}"
 
 
 @dataclass(frozen=True)
@@ -81,9 +94,16 @@ def bind(request: Request, account: str) -> Request:
     return request if request.account else replace(request, account=account)
 
 
+def match(request: Request, account: str, now: datetime) -> Decided | Refused:
+    """The typed address, known of nobody until now, is that of an account. What was proven stays so: same address."""
+    if request.account or request.status not in REVOCABLE:
+        return Refused("wrong_state")
+    return Decided(bind(request, account), (RequestMatched(request=request.id, account=account, matched_at=now),))
+
+
 def has_reader(request: Request) -> bool:
     """Whether the mail with the link may still go out: it has a use while the person has something to decide."""
-    return request.status in ("received", "verified", "confirmed")
+    return request.status in REVOCABLE
 
 
 def has_ending(request: Request) -> bool:
@@ -91,24 +111,21 @@ def has_ending(request: Request) -> bool:
     return request.status == "closed" and request.outcome == "completed"
 
 
-def spent(template: str) -> Literal["typed", "final"] | None:
-    """Which address of a request has no use any more once a mail about it was sent, or failed for good.
+def spent(request: Request, notice: NoticeSent | NoticeFailed) -> Literal["typed", "final"] | None:
+    """Which address of a request has no use any more now that a mail about it was sent, or failed for good.
 
-    None for mails that go to neither: the owner of a late system is written to as well.
+    The typed address of a person without an account identifies them until the end, so it is spent early only when the
+    first mail cannot have arrived: then nobody has a link. None for mails that end neither address.
     """
-    match template:
-        case "completion":
-            return "final"
-        case "verification" | "unknown_address":
-            return "typed"
-        case _:
-            return None
+    if notice.template == "completion":
+        return "final"
+    first = notice.template in ("verification", "unknown_address")
+    never_arrived = isinstance(notice, NoticeFailed) and not notice.unanswered
+    return "typed" if first and never_arrived and request.status == "received" else None
 
 
 def verify(request: Request, now: datetime) -> Decided | Refused:
-    """The link came back from the known address: control of it is proven (11 CCR 7062)."""
-    if request.account is None:
-        return Refused("not_bound")
+    """The link came back from where it was sent: control of that address is proven (11 CCR 7062)."""
     if request.status != "received":
         return Refused("wrong_state")
     return Decided(
@@ -118,9 +135,7 @@ def verify(request: Request, now: datetime) -> Decided | Refused:
 
 
 def confirm(request: Request, cooling_off: timedelta, now: datetime) -> Decided | Refused:
-    """The second, separate word of the person: the account goes too (11 CCR 7020(d) allows two steps)."""
-    if request.account is None:
-        return Refused("not_bound")
+    """The second, separate word of the person: all goes, the account too (11 CCR 7020(d) allows two steps)."""
     if request.status != "verified":
         return Refused("wrong_state")
     irrevocable_at = now + cooling_off
@@ -136,8 +151,6 @@ def confirm(request: Request, cooling_off: timedelta, now: datetime) -> Decided 
 
 def start(request: Request, now: datetime) -> Decided | Refused:
     """The point of no return: from here on systems delete."""
-    if request.account is None:
-        return Refused("not_bound")
     if request.status != "confirmed":
         return Refused("wrong_state")
     return Decided(replace(request, status="deleting", started_at=now))
@@ -145,8 +158,6 @@ def start(request: Request, now: datetime) -> Decided | Refused:
 
 def withdraw(request: Request, now: datetime) -> Decided | Refused:
     """The way back. It closes when the first `deletion requested` is committed, not when a time has passed."""
-    if request.account is None:
-        return Refused("not_bound")
     if request.status in ("deleting", "closed"):
         return Refused("too_late")
     if request.status == "withdrawn":

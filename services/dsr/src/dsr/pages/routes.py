@@ -127,7 +127,7 @@ async def _do(tx: Connection, desk: Desk, request: decide.Request, action: Actio
         case "confirm":
             return await case.confirm(tx, desk, request, clock.now())
         case "withdraw":
-            return await case.withdraw(tx, request, clock.now())
+            return await case.withdraw(tx, desk, request, clock.now())
 
 
 async def _show(

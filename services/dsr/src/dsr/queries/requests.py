@@ -7,7 +7,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from chassis.database import Connection
-from dsr.domain.requests import Request
+from dsr.domain.requests import REVOCABLE, Request
 
 _COLUMNS = (
     "id, type, channel, status, account, received_at, due_at, verified_at, confirmed_at, irrevocable_at, started_at,"
@@ -46,6 +46,17 @@ async def get(tx: Connection, request_id: UUID) -> Request | None:
 async def lock(tx: Connection, request_id: UUID) -> Request | None:
     """A request, held until the transaction ends. First of all locks, so that none wait in a circle."""
     return _request(await tx.fetchrow(f"SELECT {_COLUMNS} FROM dsr.requests WHERE id = $1 FOR UPDATE", request_id))  # noqa: S608 - constants
+
+
+async def lock_unmatched(tx: Connection, fingerprint: bytes) -> list[Request]:
+    """Requests from this address that are no account's and can still become one's, held until the transaction ends."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM dsr.requests WHERE fingerprint = $1 AND account IS NULL AND status = ANY($2)"  # noqa: S608 - constants
+        " ORDER BY id FOR UPDATE",
+        fingerprint,
+        REVOCABLE,
+    )
+    return [Request(**row) for row in rows]
 
 
 async def store(tx: Connection, request: Request) -> None:

@@ -24,7 +24,7 @@ class OpenTask:
 
     id: UUID
     request: UUID
-    account: str
+    account: str | None
     system: str
     stage: str
     attempt: int

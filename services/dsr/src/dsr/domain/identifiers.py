@@ -1,0 +1,26 @@
+"""Which system may learn whom a deletion is about: one that is being asked, until its answer is recorded."""
+
+from dsr.domain.deletion import Deletion, Task
+from dsr.domain.requests import Refused
+
+
+def learns(deletion: Deletion, client: str) -> Task | Refused:
+    """The task for which the caller needs the identifiers.
+
+    A system over HTTP calls by its `client_id`, one on Kafka by its own name. Nobody is asked before the point of no
+    return; after a final answer, or the closing, there is nothing left to look for.
+    """
+    task = next((task for task in deletion.tasks if _caller(task) == client), None)
+    if task is None or task.attempt == 0:
+        return Refused("not_asked")
+    return task if deletion.running and task.status in ("asked", "failed") else Refused("over")
+
+
+def _caller(task: Task) -> str | None:
+    match task.transport:
+        case "http":
+            return task.client_id
+        case "kafka":
+            return task.system
+        case _:
+            return None
