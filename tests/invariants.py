@@ -134,7 +134,8 @@ def no_mail_lost(seen: Evidence) -> Iterable[str]:
         if len(ids) != 2:
             yield f"{len(ids)} mails about request {request} reached {customer.email}, not 2"
     for request, email in seen.unknown.items():
-        if len({mail["message_id"] for mail in _to(seen, email)}) != 1:
+        ids = {mail["message_id"] for mail in _to(seen, email) if f"/r/{request}/" in mail["text"]}
+        if len(ids) != 1 or len({mail["message_id"] for mail in _to(seen, email)}) != 1:
             yield f"{email} (request {request}) got {[mail['subject'] for mail in _to(seen, email)]}"
     sent = {event.body["notice"] for event in seen.events("notice.sent")}
     failed = {event.body["notice"]: event.body["reason"] for event in seen.events("notice.failed")}

@@ -42,7 +42,8 @@ def written(letters: Letters) -> Callable[..., Letter]:
             KeptItem(system="orders", category="invoices", legal_basis="us.irc.6001", until=date(2033, 12, 31)),
             KeptItem(system="audit", category="requests", legal_basis="us.ca.11ccr7101", until=date(2028, 12, 1)),
         ]
-        return letters.write(template, {"link": LINK, "systems": ["orders", "marketing", "accounts"], "kept": kept})
+        systems = ["orders", "marketing", "accounts"]
+        return letters.write(template, {"link": LINK, "account": True, "systems": systems, "kept": kept})
 
     return write
 
@@ -102,7 +103,7 @@ def test_the_text_fits_a_narrow_window_and_no_link_is_broken(written: Callable[.
     lines = written(template).text.splitlines()
     assert [line for line in lines if len(line) > 72 and not line.startswith("https://")] == []
     assert not re.search(r"\n{4,}", written(template).text)
-    if template in ("verification", "completion"):
+    if template in ("verification", "unknown_address", "completion"):
         assert LINK in lines
 
 
@@ -117,11 +118,19 @@ def test_the_verification_mail_says_what_happens_and_what_does_not(written: Call
         assert "not you" in body
 
 
-def test_the_unknown_address_mail_carries_no_link_and_no_secret(written: Callable[..., Letter]) -> None:
+@pytest.mark.promise(67)
+def test_the_unknown_address_mail_is_honest_and_says_what_its_link_does(written: Callable[..., Letter]) -> None:
     letter = written("unknown_address")
-    assert LINK not in letter.html + letter.text
-    assert "no account" in letter.text
-    assert "another address" in letter.text
+    for body in (" ".join(letter.text.split()), " ".join(letter.html.split())):
+        assert "no account with this as its primary address" in body
+        assert "an order that you placed as a guest" in body
+        assert "shows us that this mailbox is yours" in body
+        assert "changes nothing yet" in body
+        assert "in every system that we have" in body
+        assert LINK in body
+        assert "another address" in body
+        assert "not you" in body
+        assert "Nothing happens without the link" in body
 
 
 def test_the_escalation_mail_says_who_is_late_with_what_since_when_and_names_nobody(
@@ -150,8 +159,19 @@ def test_the_completion_mail_says_what_went_what_stays_and_why(written: Callable
     assert "nvoices" in letter.html
 
 
+def test_a_completion_mail_to_somebody_without_an_account_speaks_of_none_that_was_deleted(letters: Letters) -> None:
+    values = {"link": LINK, "account": False, "systems": ["orders", "accounts"], "kept": []}
+    letter = letters.write("completion", values)
+    assert "account" not in letter.subject
+    for body in (" ".join(letter.text.split()), " ".join(letter.html.split())):
+        assert "You have no account with us, so we looked for your address" in body
+        assert "what they held about you is gone" in body
+        for said_of_an_account in ("Your account", "your account", "the account is gone", "having been with us"):
+            assert said_of_an_account not in body
+
+
 def test_a_completion_mail_without_exceptions_promises_none(letters: Letters) -> None:
-    letter = letters.write("completion", {"link": None, "systems": ["accounts"], "kept": []})
+    letter = letters.write("completion", {"link": None, "account": True, "systems": ["accounts"], "kept": []})
     assert "except" not in letter.text
     assert "What is kept, by whom" not in letter.html + letter.text
     assert "See each step" not in letter.html
@@ -159,7 +179,7 @@ def test_a_completion_mail_without_exceptions_promises_none(letters: Letters) ->
 
 def test_a_legal_basis_and_a_category_that_are_new_are_shown_by_their_code(letters: Letters) -> None:
     kept = [KeptItem(system="archive", category="scans", legal_basis="us.new.law", until=date(2030, 1, 1))]
-    letter = letters.write("completion", {"link": None, "systems": ["archive"], "kept": kept})
+    letter = letters.write("completion", {"link": None, "account": True, "systems": ["archive"], "kept": kept})
     assert "because a law asks for it (us.new.law)" in letter.text
     assert "kept by: archive" in letter.text
 

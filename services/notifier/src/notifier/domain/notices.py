@@ -52,8 +52,8 @@ def late(system: str) -> str:
 
 
 def needs_completion(closed: RequestClosed) -> bool:
-    """The person is told when the account is gone. Nobody is written to about a request that was never verified."""
-    return closed.outcome == "completed" and closed.account is not None
+    """The person is told when all is gone, account or not. Nobody is written to about a request never verified."""
+    return closed.outcome == "completed"
 
 
 class Verdict(Enum):
