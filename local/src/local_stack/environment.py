@@ -100,7 +100,7 @@ def _own(deployment: Deployment, name: str) -> dict[str, str]:
         case "accounts":
             return {"FEED_DIR": str(deployment.directory / "feeds")}
         case "orders":
-            return {"SCHEMAS": str(ROOT / "contracts" / "schemas")}
+            return {"SCHEMAS": str(ROOT / "contracts" / "schemas"), "DSR_URL": url(deployment, "dsr")}
         case "marketing":
             return {
                 "DSR_URL": url(deployment, "dsr"),
