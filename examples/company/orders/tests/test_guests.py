@@ -183,27 +183,24 @@ async def _locked(bench: Bench, table: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def test_who_is_not_asked_does_nothing_and_without_an_address_the_account_has_to_do(bench: Bench) -> None:
+async def test_where_no_address_is_told_the_account_has_to_do_and_a_guest_is_not_answered(bench: Bench) -> None:
     eve = address()
     async with bench.orders():
-        account = await bench.customer()
         await guest(bench, eve)
-        await bench.order(account)
-        bench.platform.status["identifiers"] = 404
-        early = await ask(bench, account, eve)
-        await until(bench.has_read_all)
-        assert await bench.holds("orders", account) == 1
-        bench.platform.status["identifiers"] = 410
-        over, gone = await ask(bench, None, eve), await ask(bench, account, eve)
-        [answer] = await bench.answered(gone)
-        await until(bench.has_read_all)
-        assert await bench.answers(early) == await bench.answers(over) == []
-        assert await held(bench, eve) == ["orders"]
+        for status in (404, 410):
+            account = await bench.customer()
+            await bench.order(account)
+            bench.platform.status["identifiers"] = status
+            unnamed, named = await ask(bench, None, eve), await ask(bench, account, eve)
+            [answer] = await bench.answered(named)
+            await until(bench.has_read_all)
+            assert isinstance(answer.reply, ReplyRetained)
+            assert await bench.holds("orders", account) == 0
+            assert await bench.answers(unnamed) == []
+            assert await held(bench, eve) == ["orders"]
         bench.platform.status.clear()
-        await ask(bench, None, eve, request=over, attempt=2)
-        [late] = await bench.answered(over)
-    assert isinstance(answer.reply, ReplyRetained)
-    assert await bench.holds("orders", account) == 0
+        await ask(bench, None, eve, request=unnamed, attempt=2)
+        [late] = await bench.answered(unnamed)
     assert isinstance(late.reply, ReplyRetained)
     assert await held(bench, eve) == []
 

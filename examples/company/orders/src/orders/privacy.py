@@ -60,11 +60,11 @@ async def account_gone(tx: Connection, account: str) -> None:
     )
 
 
-async def identifiers(request: UUID) -> list[str] | None:
+async def identifiers(request: UUID) -> list[str]:
     """Ask dsr whom a request is about: the addresses that the person proved, in lower case. While it is away, wait.
 
-    None when it does not ask us (404). Empty when there is no address any more (410): our answer is recorded, or the
-    account went first; then the account's id has to do.
+    None of them when it has none for us (404: we are not asked, or it is of release 1; 410: our answer is recorded, or
+    the account went first). Then the account's id has to do.
     """
     while True:
         try:
@@ -75,7 +75,7 @@ async def identifiers(request: UUID) -> list[str] | None:
                 bearer = {"Authorization": f"Bearer {granted.raise_for_status().json()['access_token']}"}
                 answer = await http.get(f"{DSR}/v1/requests/{request}/identifiers", headers=bearer)
                 if answer.status_code in {404, 410}:
-                    return None if answer.status_code == 404 else []
+                    return []
                 found = answer.raise_for_status().json()["identifiers"]
                 return [each["value"].lower() for each in found if each["kind"] == "email"]
         except (httpx.HTTPError, httpx.InvalidURL, AttributeError, KeyError, TypeError, ValueError) as fault:
@@ -135,9 +135,9 @@ async def deletion_requested(
     request, account = UUID(body["request"]), body.get("account")
     repeat = await pool.fetchval("SELECT true FROM answers WHERE request = $1", request)
     emails = [] if repeat else await identifiers(request)  # before the transaction: dsr may be away for hours
-    if emails is None or not (repeat or account or emails):
-        log.warning("request %s: nothing is asked of us, or there is nobody to look for", request)
-        return  # a reminder, should one come, has us look anew
+    if not (repeat or account or emails):
+        log.warning("request %s: there is nobody to look for", request)
+        return  # a reminder, should one come, has us ask anew
     async with pool.acquire() as tx, tx.transaction():
         kind, answer = await delete(tx, request, account, emails)
     SCHEMAS[kind].validate(answer)
