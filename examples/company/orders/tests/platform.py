@@ -15,13 +15,13 @@ TOKEN = "for-orders-at-dsr"
 
 @dataclass
 class Platform:
-    """Whom each request is about, what was asked, and how many tokens were refused.
+    """Whom each request is about (None: gone), what was asked, and how many tokens were refused.
 
     `status` is given for a path's last part, whatever is known.
     """
 
     url: str = ""
-    people: dict[UUID, list[str]] = field(default_factory=dict)
+    people: dict[UUID, list[str] | None] = field(default_factory=dict)
     status: dict[str, int] = field(default_factory=dict)
     asked: list[UUID] = field(default_factory=list)
     refused: int = 0
@@ -55,8 +55,9 @@ class Platform:
             self.released.wait(30)
         if bearer != f"Bearer {TOKEN}":
             return 401, {}
-        known = [{"kind": "email", "value": email} for email in self.people.get(request, ["ann@example.com"])]
-        return self.status.get(last, 200), {"identifiers": [*known, {"kind": "later", "value": 7}]}
+        emails = self.people.get(request, ["ann@example.com"])
+        known = [{"kind": "email", "value": email} for email in emails or []]
+        return self.status.get(last, 410 if emails is None else 200), {"identifiers": known}
 
 
 @contextmanager
