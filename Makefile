@@ -37,8 +37,8 @@ lint: setup-dev ## check style, types and who may import whom
 	.venv/bin/mypy .
 	.venv/bin/lint-imports
 
-up: setup ## start the whole stack in .local/ and wait until it is ready
-	@$(STACK) up
+up: setup ## start the whole stack in .local/ and wait until it is ready; ALSO="dsr-2 audit-2" for second instances
+	@$(STACK) up $(ALSO)
 
 down: setup ## stop it, and the demo; all that is kept stays; NAMES=dsr for these only
 	@$(STACK) down $(NAMES)

@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import psutil
 from uuid_utils.compat import uuid7
@@ -40,18 +41,23 @@ def _settings(more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]
 
 @contextlib.contextmanager
 def deployed(
-    name: str, *, without: tuple[str, ...] = (), more: Mapping[str, Mapping[str, str]] | None = None
+    name: str,
+    *,
+    without: tuple[str, ...] = (),
+    also: tuple[str, ...] = (),
+    more: Mapping[str, Mapping[str, str]] | None = None,
+    servers: Path = SERVERS,
 ) -> Iterator[Stack]:
-    """A running, supervised deployment of its own; `more` adds settings by process."""
+    """A running, supervised deployment of its own, with second instances `also`; `more` adds settings by process."""
     unique = f"{name}{uuid7().hex[-8:]}"
     folder = FOLDER / unique
     folder.mkdir(parents=True)
     (folder / "owner").write_text(json.dumps([os.getpid(), psutil.Process().create_time()]))
     stack = Stack(
-        folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=SERVERS, env=_settings(more or {})
+        folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=servers, env=_settings(more or {})
     )
     try:
-        stack.up([each for each in PROCESSES if each not in without], seconds=90)
+        stack.up([*(each for each in PROCESSES if each not in without), *also], seconds=90)
         yield stack
     finally:
         _keep_logs(stack, unique)

@@ -43,6 +43,10 @@ class Company:
 
     # Ways in
 
+    def at(self, service: str) -> str:
+        """The address at which a service is asked."""
+        return self.stack.url(service)
+
     async def bearer(self, client: str, audience: str) -> dict[str, str]:
         """A client's token for a service, as a header."""
         known, since = self._tokens.get((client, audience), ("", 0.0))
@@ -61,7 +65,7 @@ class Company:
         deadline = time.monotonic() + 120
         while True:
             try:
-                answer = await self.http.request(method, f"{self.stack.url(service)}{path}", headers=headers, **request)
+                answer = await self.http.request(method, f"{self.at(service)}{path}", headers=headers, **request)
                 if answer.status_code not in AWAY or time.monotonic() > deadline:
                     return answer
             except httpx.TransportError:
