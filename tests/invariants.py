@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local_stack.observe import newest, places
+from local_stack.observe import newest, places_of_each
 from privacy_contracts.topology import systems, topics
 
 from .log import Record, read, unique
@@ -208,23 +208,26 @@ def repeated_mails(seen: Evidence) -> int:
     return len(seen.mails) - len({mail["message_id"] for mail in seen.mails})
 
 
-async def forgotten(company: Company, customer: Customer) -> list[str]:
-    """Where the address or the name of a deleted customer still stands and should not: rows, newest values, files."""
-    left = [str(place) for place in await places(company.stack, customer.email)]
-    for place in await places(company.stack, customer.name):
-        if place.database != KEEPS_NAMES:
-            left.append(str(place))
-    for key, record in (await newest(company.stack, "accounts")).items():
-        if customer.email.encode() in (record.value or b""):
-            left.append(f"the newest value of {key} on accounts")
-    return left + await asyncio.to_thread(_in_files, company.stack.directory, customer)
+async def forgotten(company: Company, customers: Iterable[Customer]) -> list[str]:
+    """Where an address or a name of deleted customers still stands and should not: rows, newest values, files."""
+    customers = list(customers)
+    found = await places_of_each(company.stack, [text for each in customers for text in (each.email, each.name)])
+    accounts, left = await newest(company.stack, "accounts"), []
+    for customer in customers:
+        kept = [place for place in found[customer.name] if place.database != KEEPS_NAMES]
+        left += [f"{customer.email} in {place}" for place in (*found[customer.email], *kept)]
+        for key, record in accounts.items():
+            if customer.email.encode() in (record.value or b""):
+                left.append(f"{customer.email} in the newest value of {key} on accounts")
+    return left + await asyncio.to_thread(_in_files, company.stack.directory, customers)
 
 
-def _in_files(folder: Path, customer: Customer) -> list[str]:
-    """The files in which the address or the name stands: lists, feeds, ledgers, logs; not the mail server's own."""
-    texts = (customer.email.encode(), customer.name.encode())
+def _in_files(folder: Path, customers: Iterable[Customer]) -> list[str]:
+    """The files in which an address or a name stands: lists, feeds, ledgers, logs; not the mail server's own."""
     files = [file for file in folder.rglob("*") if file.is_file() and "mail" not in file.relative_to(folder).parts]
-    return [str(file.relative_to(folder)) for file in files if any(text in file.read_bytes() for text in texts)]
+    told = {str(file.relative_to(folder)): file.read_bytes() for file in files}
+    texts = [(each.email, text.encode()) for each in customers for text in (each.email, each.name)]
+    return [f"{email} in {file}" for file, content in told.items() for email, text in texts if text in content]
 
 
 async def assert_all_hold(
@@ -240,8 +243,9 @@ async def assert_all_hold(
     while True:
         seen = await gather(company, deleted, unknown)
         broken = [f"{check.__name__}: {fault}" for check in checks for fault in check(seen)]
-        for request, customer in deleted.items() if not broken else ():
-            broken += [f"forgotten: {customer.email} in {place}" for place in await forgotten(company, customer)]
+        if not broken:
+            broken += [f"forgotten: {place}" for place in await forgotten(company, deleted.values())]
+        for request in deleted if not broken else ():
             trail = await company.complete(request)
             broken += [f"complete: {request} lacks {trail['missing']}"] if not trail["complete"] else []
         if not broken:

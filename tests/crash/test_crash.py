@@ -24,6 +24,8 @@ from .run import AT_RANDOM, SMTP_CONNECTIONS, Doubled, Run
 
 DELETIONS = 10
 RANDOM_KILLS = 5
+LAST_MAIL = 180
+"""Seconds after which every mail has been tried again, each try twice as long after the one before."""
 
 
 def test_every_point_in_the_code_has_its_turn() -> None:
@@ -67,7 +69,7 @@ async def test_nothing_is_lost_or_done_twice_whoever_dies(
     record_property("crash: killed at random", ", ".join(run.kills.elements()))
 
     assert len(run.deaths) == len(deaths)
-    evidence = await assert_all_hold(company, run.deleted, run.unknown)
+    evidence = await assert_all_hold(company, run.deleted, run.unknown, seconds=LAST_MAIL)
     assert repeated_mails(evidence) <= run.mailers_ended * SMTP_CONNECTIONS
     seen = run.watcher.count(evidence)
     record_property("crash: seen", ", ".join(f"{count} {name}" for name, count in seen.as_dict().items()))

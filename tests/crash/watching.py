@@ -1,6 +1,6 @@
 """What a run has to have seen, or it has proven nothing: looked at from outside, while processes die.
 
-A process's own counters die with it, so they are read every second, and what the last look of a life told is kept: a
+A process's own counters die with it, so they are read every two seconds, and what the last look of a life told is kept: a
 count here is a lower bound.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import asyncpg
 import httpx
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from local_stack import LocalStackError, servers
 from privacy_contracts.topology import topics
@@ -25,7 +26,8 @@ from ..people import Company, eventually
 from .plan import INSTANCES
 
 _SKIPPED = re.compile(r"^consumer_repeated_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
-_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, httpx.HTTPError, KafkaException, LocalStackError, TimeoutError)
+_NO_DATABASE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_AWAY = (*_NO_DATABASE, httpx.HTTPError, KafkaException, LocalStackError, TimeoutError)
 
 
 @dataclass
@@ -64,18 +66,19 @@ class Watcher:
 
     company: Company
     seen: Seen = field(default_factory=Seen)
+    _kafka: AdminClient | None = None
     _skips: dict[tuple[str, int], int] = field(default_factory=dict)
     _holders: dict[str, str] = field(default_factory=dict)
     _owners: dict[str, dict[tuple[str, int], str]] = field(default_factory=lambda: defaultdict(dict))
     _members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     async def run(self) -> None:
-        """One look every second. What is away is looked at next time."""
+        """One look every two seconds. What is away is looked at next time."""
         while True:
             for look in (self._look_at_inboxes, self._look_at_leases, self._look_at_groups):
                 with contextlib.suppress(*_AWAY):
                     await look()
-            await asyncio.sleep(1)
+            await asyncio.sleep(2)
 
     async def _look_at_inboxes(self) -> None:
         for name in (each for instances in INSTANCES.values() for each in instances):
@@ -110,8 +113,8 @@ class Watcher:
         """Which member has which partition, by service, as the broker tells it; a group on the move has none."""
         deployment = self.company.stack.deployment
         groups = {f"{deployment.prefix}{service}": service for service in INSTANCES}
-        client = servers.admin(deployment.servers)  # its answers need it to live until they are there
-        told: dict[str, Any] = client.describe_consumer_groups(list(groups), request_timeout=5)
+        self._kafka = self._kafka or servers.admin(deployment.servers)  # answers come only while it lives
+        told: dict[str, Any] = self._kafka.describe_consumer_groups(list(groups), request_timeout=5)
         found: dict[str, dict[tuple[str, int], str]] = {}
         for group, future in told.items():
             members = [(each.member_id, each.assignment) for each in future.result(timeout=10).members]
