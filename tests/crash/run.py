@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from local_stack import LocalStackError, servers
 from local_stack.layout import EVERY
 from local_stack.observe import AUDITOR
+from local_stack.processes import kill
 
 from ..people import Company, Customer, eventually
 from .plan import INSTANCES, TWICE, Death
@@ -18,8 +21,12 @@ from .watching import Watcher
 
 AT_RANDOM = (*(name for names in INSTANCES.values() for name in names), "orders", "marketing")
 """Who may be killed at any moment."""
-REACH = 120
+SERVERS = ("kafka", "postgres")
+"""They may be killed where the deployment has them for itself."""
+REACH = 180
 """Seconds within which a process that is to die at a point has to pass it."""
+HANDED_OVER = ("timers.before-commit", "relay.in-transaction", "relay.after-produce")
+"""Where it is seen each time that the other takes over; it takes as long as a lease of the relay, ten seconds."""
 SMTP_CONNECTIONS = 8
 """How many mails a notifier may have in flight when it dies."""
 
@@ -36,9 +43,13 @@ class Doubled(Company):
 
 
 class Run:
-    """What is under way, and what has been done. `kills` counts by process, `deaths` are those at named points."""
+    """What is under way, and what has been done. `kills` counts by process, `deaths` are those at named points.
 
-    def __init__(self, company: Doubled, seed: int) -> None:
+    A `patient` one leaves each dead instance dead until the other has what it had in hand; a job's claim lasts a minute.
+    """
+
+    def __init__(self, company: Doubled, seed: int, *, patient: bool = False) -> None:
+        self.patient = patient
         self.company, self.stack, self.watcher = company, company.stack, Watcher(company)
         self.random, company.random = random.Random(seed), random.Random(seed)  # noqa: S311 - repeatable, no secret
         self.turn = defaultdict[str, asyncio.Lock](asyncio.Lock)
@@ -74,27 +85,37 @@ class Run:
             await self._die(service, point, names[number], names[1 - number])
 
     async def _die(self, service: str, point: str, name: str, other: str) -> None:
-        """Kill one instance at a point. What it had in hand is the other's until it is back.
+        """Kill one instance at a point, and see that what it had in hand becomes the other's while it is away.
 
-        Only one relay publishes, so for a point of the relay the other one is restarted, and gives its lease up.
+        Only one relay publishes. So for a point of the relay the other is killed and stays dead until this one, which
+        has then all that was left unpublished, has died too.
         """
-        async with self._hold(name), self._hold(other) if point.startswith("relay.") else contextlib.nullcontext():
+        of_relay = point.startswith("relay.")
+        async with self._hold(*sorted({name, other} if of_relay else {name})):
             log = self.stack.log(name)
             said = partial(_said, log, log.stat().st_size, point)
             await self._off_loop(self._restart_to_die, name, point)
-            if point.startswith("relay."):
+            if of_relay:
                 await self._off_loop(self.stack.wait, name, seconds=90)
                 self._ends(other)
-                await self._off_loop(self.stack.restart, other)
+                await self._off_loop(self.stack.kill, other, for_good=True)
             await eventually(f"{name} to die at {point}", said, REACH)
             self.deaths.append((name, point))
             self._ends(name)
-            if point == "timers.before-commit":
-                await self.watcher.timer_taken_over(service)
-            elif point.startswith("relay."):
-                await self.watcher.lease_taken_over(service, name)
+            if of_relay:
+                await self._off_loop(self.stack.start, other)
+            if point in HANDED_OVER or self.patient:
+                await self._is_taken_over(service, point, name)
             await self._off_loop(self.stack.start, name)
             await self._off_loop(self.stack.wait, name, seconds=90)
+
+    async def _is_taken_over(self, service: str, point: str, dead: str) -> None:
+        if point == "timers.before-commit":
+            await self.watcher.timer_taken_over(service)
+        elif point == "jobs.after-claim":
+            await self.watcher.jobs_taken_over(service, dead)
+        elif point.startswith("relay."):
+            await self.watcher.lease_taken_over(service, dead)
 
     def _restart_to_die(self, name: str, point: str) -> None:
         self._ends(name)
@@ -111,20 +132,41 @@ class Run:
     async def _kill(self, name: str) -> None:
         try:
             self._ends(name)
-            await self._off_loop(self.stack.kill, name)
+            if name in SERVERS:
+                await self._off_loop(self._kill_server, name)
+            else:
+                await self._off_loop(self.stack.kill, name)
             self.kills[name] += 1
-            await self._off_loop(self.stack.wait, name, seconds=120)
+            if name in EVERY:
+                await self._off_loop(self.stack.wait, name, seconds=180)
         finally:
             self.turn[name].release()
 
+    def _kill_server(self, name: str) -> None:
+        """Kill Kafka or Postgres, and start it again; what a killed Postgres leaves takes a moment to end."""
+        folder = Path(self.stack.deployment.servers.directory)
+        kill(servers.running(folder, name))
+        until = time.monotonic() + 60
+        while True:
+            try:
+                servers.start(folder, durable=False)
+                return
+            except LocalStackError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+
     @contextlib.asynccontextmanager
-    async def _hold(self, name: str) -> AsyncIterator[None]:
-        """Have one reason at a time for which a process is away."""
-        async with self.turn[name]:
+    async def _hold(self, *names: str) -> AsyncIterator[None]:
+        """Have one reason at a time for which these processes are away."""
+        async with contextlib.AsyncExitStack() as held:
+            for name in names:
+                await held.enter_async_context(self.turn[name])
             yield
 
     def _ends(self, name: str) -> None:
-        self.mailers_ended += EVERY[name].service == "notifier"
+        """Count the mailers whose mails in flight may go out again; without a server none gets its end written."""
+        self.mailers_ended += 2 if name in SERVERS else EVERY[name].service == "notifier"
 
     async def _off_loop(self, work: Callable[..., None], *arguments: object, **named: object) -> None:
         await self.company.off_loop(work, *arguments, **named)

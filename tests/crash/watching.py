@@ -1,7 +1,7 @@
 """What a run has to have seen, or it has proven nothing: looked at from outside, while processes die.
 
-A process's own counters die with it, so they are read every two seconds, and what the last look of a life told is kept: a
-count here is a lower bound.
+A process's own counters die with it, so they are read every two seconds, and what the last look of a life told is kept:
+a count here is a lower bound.
 """
 
 import asyncio

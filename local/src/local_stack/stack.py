@@ -253,8 +253,11 @@ class Stack:
                 identity = read_pidfile(self._pidfile(name))
             stop(identity)
 
-    def kill(self, name: str) -> None:
-        """Kill a process with SIGKILL; the supervisor, if one runs, starts it again."""
+    def kill(self, name: str, *, for_good: bool = False) -> None:
+        """Kill a process with SIGKILL; the supervisor, if one runs, starts it again, unless it is `for_good`."""
+        if for_good:
+            with servers.locked(self.directory):
+                self._wanted(name).unlink(missing_ok=True)
         kill(read_pidfile(self._pidfile(name)))
 
     def signal(self, name: str, number: signal.Signals) -> None:
