@@ -35,8 +35,12 @@ class Customer:
 
 @dataclass
 class Company:
-    """One deployment, from outside. Whatever is away is asked again, under the same idempotency key."""
+    """One deployment, from outside. Whatever is away is asked again, under the same idempotency key.
 
+    `patience` are the seconds for which somebody waits for an answer or for a link.
+    """
+
+    patience = 120.0
     http: httpx.AsyncClient
     stack: Stack
     _tokens: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
@@ -58,11 +62,11 @@ class Company:
     async def send(  # each is a part of one request
         self, method: str, service: str, path: str, client: str | None = None, **request: Any
     ) -> httpx.Response:
-        """One request; asked again while the service is away, for up to two minutes."""
+        """One request; asked again while the service is away, with some patience."""
         headers = request.pop("headers", {}) | (await self.bearer(client, service) if client else {})
         if method == "POST" and client:
             headers.setdefault("Idempotency-Key", str(uuid4()))
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + self.patience
         while True:
             try:
                 answer = await self.http.request(method, f"{self.at(service)}{path}", headers=headers, **request)
@@ -154,7 +158,7 @@ class Company:
 
     async def link(self, email: str, request: str) -> str:
         """The link of a request, from the mail about it."""
-        mail = await self.mail(email, f"/r/{request}/", 120)
+        mail = await self.mail(email, f"/r/{request}/", self.patience)
         return str(next(link for link in mail["links"] if f"/r/{request}/" in link))
 
     async def press(self, link: str, button: str) -> httpx.Response:

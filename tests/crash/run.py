@@ -32,8 +32,12 @@ SMTP_CONNECTIONS = 8
 
 
 class Doubled(Company):
-    """The company seen by those who reach either instance of a service, as behind a load balancer."""
+    """The company seen by those who reach either instance of a service, as behind a load balancer.
 
+    Its services call first instances alone, so while one of those is away jobs are tried again, longer and longer apart.
+    """
+
+    patience = 300.0
     random: random.Random
 
     def at(self, service: str) -> str:
@@ -45,7 +49,7 @@ class Doubled(Company):
 class Run:
     """What is under way, and what has been done. `kills` counts by process, `deaths` are those at named points.
 
-    A `patient` one leaves each dead instance dead until the other has what it had in hand; a job's claim lasts a minute.
+    A `patient` one leaves each dead instance dead until the other has what it had in hand; a claim lasts a minute.
     """
 
     def __init__(self, company: Doubled, seed: int, *, patient: bool = False) -> None:
@@ -192,7 +196,7 @@ class Run:
         await self.company.press(link, "verify")
         await self.company.press(link, "confirm")
         self.confirmed += 1
-        await self.company.closed(customer.email, request, 240)
+        await self.company.closed(customer.email, request, self.company.patience)
 
     async def _stir(self) -> None:
         """Small things that keep every service busy while anybody dies."""

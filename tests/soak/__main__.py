@@ -14,7 +14,7 @@ from local_stack import servers as local_servers
 
 from ..crash.watching import Seen, together
 from ..deployment import remove_stale
-from . import results, rounds, timings
+from . import results, rounds, table, timings
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -41,6 +41,7 @@ async def soak(index: int, count: int, seconds: float) -> int:
             found = await rounds.run(number, folder)
             longest = max(longest, float(found.seconds))
             results.write(shard, found)
+            table.write()
             broken += bool(found.broken)
             kills = f"{sum(found.kills.values())} kills, {len(found.points)} deaths at points"
             print(
@@ -51,6 +52,7 @@ async def soak(index: int, count: int, seconds: float) -> int:
         if index == 1 and {each.way for each in results.timings()} != set(timings.WAYS):
             for timing in await timings.measure(folder):
                 results.write(shard, timing)
+            table.write()
     finally:
         local_servers.halt(folder)
     return broken + _not_seen(shard)

@@ -31,7 +31,7 @@ done twice, no number missing, every record in the audit trail, nothing left of 
 
 ```
 make soak SHARD=1/{shards}     # and 2/{shards} and so on, side by side or one after the other, also on several machines
-make soak-table         # write this page from what is in docs/faults/; commit both
+make soak-table         # write this page anew once the shards' files are in one docs/faults/; commit both
 ```
 
 A shard does its rounds in less than an hour on two cores that do nothing else, and starts no round that would end
@@ -133,6 +133,11 @@ def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Write the page."""
     PAGE.write_text(page(rounds(), timings()), "utf-8")
+
+
+if __name__ == "__main__":
+    write()
     print(f"{PAGE.relative_to(ROOT)} is written")
