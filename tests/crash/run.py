@@ -23,6 +23,8 @@ AT_RANDOM = (*(name for names in INSTANCES.values() for name in names), "orders"
 """Who may be killed at any moment."""
 SERVERS = ("kafka", "postgres")
 """They may be killed where the deployment has them for itself."""
+SETTINGS = {"dsr": {"COOLING_OFF": "5"}, "accounts": {"COMPACTION_LAG_SECONDS": "8"}}
+"""Timers are due often enough for either instance to meet one: a heartbeat on each partition every four seconds."""
 REACH = 180
 """Seconds within which a process that is to die at a point has to pass it."""
 HANDED_OVER = ("timers.before-commit", "relay.in-transaction", "relay.after-produce")
@@ -34,7 +36,7 @@ SMTP_CONNECTIONS = 8
 class Doubled(Company):
     """The company seen by those who reach either instance of a service, as behind a load balancer.
 
-    Its services call first instances alone, so while one of those is away jobs are tried again, longer and longer apart.
+    Its services call first instances alone: while one of those is away, jobs are tried again, longer and longer apart.
     """
 
     patience = 300.0

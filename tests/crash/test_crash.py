@@ -20,7 +20,7 @@ from local_stack.stack import Stack
 from ..deployment import deployed
 from ..invariants import assert_all_hold, repeated_mails
 from .plan import REACHED, SHORT, TIMES, matrix, named_points, short
-from .run import AT_RANDOM, SMTP_CONNECTIONS, Doubled, Run
+from .run import AT_RANDOM, SETTINGS, SMTP_CONNECTIONS, Doubled, Run
 
 DELETIONS = 10
 RANDOM_KILLS = 5
@@ -46,8 +46,7 @@ def test_the_matrix_has_each_service_at_each_of_its_points_five_times() -> None:
 @pytest.fixture(scope="module")
 def victim() -> Iterator[Stack]:
     """A deployment for this test alone."""
-    more = {"dsr": {"COOLING_OFF": "5"}}
-    with deployed("crash", without=("website",), also=tuple(SECONDS), more=more) as made:
+    with deployed("crash", without=("website",), also=tuple(SECONDS), more=SETTINGS) as made:
         yield made
 
 

@@ -13,7 +13,7 @@ from local_stack import ROOT
 from local_stack.layout import SECONDS
 
 from ..crash.plan import Death, matrix
-from ..crash.run import AT_RANDOM, SMTP_CONNECTIONS, Doubled, Run
+from ..crash.run import AT_RANDOM, SETTINGS, SMTP_CONNECTIONS, Doubled, Run
 from ..deployment import deployed
 from ..invariants import assert_all_hold, repeated_mails
 from .results import KILLS, ROUNDS, Round
@@ -65,8 +65,8 @@ async def run(number: int, servers: Path) -> Round:
         repeated_mails=0,
         seen={},
     )
-    more = {"dsr": {"COOLING_OFF": "5"}}
-    with deployed(f"soak{number}", without=("website",), also=tuple(SECONDS), more=more, servers=servers) as stack:
+    also = tuple(SECONDS)
+    with deployed(f"soak{number}", without=("website",), also=also, more=SETTINGS, servers=servers) as stack:
         limits = httpx.Limits(keepalive_expiry=2)
         async with httpx.AsyncClient(timeout=15, limits=limits) as http:
             company = Doubled(http, stack)
