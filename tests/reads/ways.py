@@ -61,6 +61,7 @@ WAYS: dict[str, dict[str, Way]] = {
         "POST /r/{request_id}/{secret}/{action}": _accessed("dsr", actor="person", purpose="request", case="{request}"),
         "timer verification_expiry": ERASES,
         "timer cooling_off": _accessed("dsr", actor="service/dsr", purpose="request", case="{request}"),
+        "timer guest_cooling_off": "the same handler as `timer cooling_off`",
         "timer destroy_address": ERASES,
         "timer reminder": IDS,
         "timer escalation": IDS,

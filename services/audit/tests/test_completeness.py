@@ -12,6 +12,7 @@ from privacy_contracts.replies import ReplyDone, ReplyFailed, ReplyNotFound, Rep
 from privacy_contracts.requests import (
     DeletionConfirmed,
     RequestClosed,
+    RequestMatched,
     RequestReceived,
     RequestVerified,
     RequestWithdrawn,
@@ -45,6 +46,11 @@ def retained(system: str) -> ReplyRetained:
         answered_at=AT,
         items=[RetainedItem(category="invoices", legal_basis="us.irc.6001", until=date(2033, 1, 1))],
     )
+
+
+def without_account(events: list[Event]) -> list[Event]:
+    """The same, of a person who has no account."""
+    return [event.model_copy(update={"account": None}) for event in events]
 
 
 def whole() -> list[Event]:
@@ -92,6 +98,25 @@ def test_the_account_itself_must_be_gone() -> None:
     assert trail(whole(), False, SYSTEMS).missing == ["account.deleted"]
 
 
+@pytest.mark.promise(88)
+def test_somebody_without_an_account_needs_all_but_its_deletion() -> None:
+    guest = without_account(whole())
+    found = trail(guest, False, SYSTEMS)
+    assert (found.complete, found.missing, accounts(guest)) == (True, [], [])
+    for index, gone in enumerate(guest):
+        assert not trail([*guest[:index], *guest[index + 1 :]], False, SYSTEMS).complete, gone
+
+
+def test_a_request_that_became_an_accounts_needs_its_deletion() -> None:
+    """Given a person without an account up to the match, then what follows is about the account."""
+    received, verified, *later = whole()
+    matched = RequestMatched(request=REQUEST, account="a1", matched_at=AT)
+    events = [*without_account([received, verified]), matched, *later]
+    assert accounts(events) == ["account/a1"]
+    assert trail(events, False, SYSTEMS).missing == ["account.deleted"]
+    assert trail(events, True, SYSTEMS).complete
+
+
 def test_a_failure_is_no_answer_and_a_later_one_undoes_none() -> None:
     without = [event for event in whole() if getattr(event, "system", None) != "marketing"]
     found = trail([*without, failed("marketing")], True, SYSTEMS)
@@ -123,7 +148,8 @@ def test_a_request_that_ended_early_needs_no_answers() -> None:
     assert trail([received, verified, confirmed, withdrawn], False, SYSTEMS).complete
     assert trail([received, expired], False, SYSTEMS).complete
     assert trail([verified, withdrawn], False, SYSTEMS).missing == ["request.received"]
-    assert trail([received, withdrawn], False, SYSTEMS).missing == ["request.verified"]
+    assert trail([received, withdrawn], False, SYSTEMS).complete  # "it was not me, stop it"
+    assert trail([received, confirmed, withdrawn], False, SYSTEMS).missing == ["request.verified"]
     assert not trail([received], False, SYSTEMS).complete
 
 

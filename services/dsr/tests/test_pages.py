@@ -95,6 +95,20 @@ async def prepared(dsr: Any) -> dict[str, str]:
     await dsr.press(paths["confirm"], "verify")
     _, paths["withdrawn"] = await dsr.confirmed(await customer("a6"))
     await dsr.press(paths["withdrawn"], "withdraw")
+    return paths | await prepared_without_account(dsr)
+
+
+async def prepared_without_account(dsr: Any) -> dict[str, str]:
+    """The same for people who have no account."""
+    paths = {}
+    request, paths["guest-done"] = await dsr.deleting("g1@example.org")
+    await dsr.answered_by_all(request, None)
+    paths["guest-verify"] = await dsr.link(await dsr.ask("g2@example.org"))
+    paths["guest-confirm"] = await dsr.link(await dsr.ask("g3@example.org"))
+    await dsr.press(paths["guest-confirm"], "verify")
+    _, paths["guest-confirmed"] = await dsr.confirmed("g4@example.org")
+    paths["guest-withdrawn"] = await dsr.link(await dsr.ask("g5@example.org"))
+    await dsr.press(paths["guest-withdrawn"], "withdraw")
     return paths
 
 
@@ -126,7 +140,7 @@ async def test_a_person_gets_to_the_end_without_scripts(dsr: Any) -> None:
         context: BrowserContext = await browser.new_context(viewport=PHONE, java_script_enabled=False)  # type: ignore[arg-type]  # a size
         page = await context.new_page()
         await page.goto(f"{url}/delete")
-        await page.get_by_label("Mail address of your account").fill("Ann@example.com")
+        await page.get_by_label("Your mail address").fill("Ann@example.com")
         await page.get_by_role("button", name="Send").click()
         assert await page.get_by_role("heading", level=1).inner_text() == "Look into your inbox"
         request = await dsr.pool.fetchval("SELECT id FROM dsr.requests WHERE channel = 'form'")
@@ -155,10 +169,21 @@ async def test_the_status_names_what_is_kept_why_and_until_when(dsr: Any, text_o
     assert "It is late; its owner has been told." in under_way
 
 
+async def test_no_page_speaks_of_an_account_to_somebody_who_has_none(dsr: Any, text_of: Callable[[str], str]) -> None:
+    said = {
+        name: text_of((await dsr.http.get(path)).text) for name, path in (await prepared_without_account(dsr)).items()
+    }
+    assert not [name for name, text in said.items() if re.search(r"\b(your|my|the|this) account\b", text, re.I)]
+    assert "We know no account with it" in said["guest-verify"]
+    assert "looks for your mail address and deletes what it finds" in said["guest-confirm"]
+    assert "Nothing was deleted." in said["guest-withdrawn"]
+    assert "Every system has answered" in said["guest-done"]
+
+
 async def test_no_page_names_the_address_or_another_site(dsr: Any) -> None:
     for path in (await prepared(dsr)).values():
         html = (await dsr.http.get(path)).text
-        assert not re.search(r"\ba\d@example\.com", html)
+        assert not re.search(r"\b[ag]\d@example\.(com|org)", html)
         assert "<script" not in html
         assert not re.search(r"(?:src|href|action)=\"(?!/|mailto:)", html)
 

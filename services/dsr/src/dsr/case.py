@@ -72,7 +72,9 @@ async def confirm(tx: Connection, desk: Desk, request: Request, now: datetime) -
     if isinstance(decided, Refused):
         return decided
     await _store(tx, decided, now)
-    await timers.put(tx, "cooling_off", str(request.id), decided.request.irrevocable_at or now)
+    # Code of release 1 would let a guest's timer go by without effect; it leaves alone a kind that it does not know.
+    kind = "cooling_off" if request.account else "guest_cooling_off"
+    await timers.put(tx, kind, str(request.id), decided.request.irrevocable_at or now)
     return None
 
 
@@ -114,6 +116,13 @@ async def expire(tx: Connection, desk: Desk, request_id: UUID, now: datetime) ->
     if isinstance(decided, Decided):
         await _store(tx, decided, now)
         await forget_typed_address(tx, desk, request_id)
+
+
+async def give_up(tx: Connection, request: Request, now: datetime) -> None:
+    """There is nobody left whom systems could look for. The row is locked by the caller."""
+    decided = decide.give_up(request, now)
+    if isinstance(decided, Decided):
+        await _store(tx, decided, now)
 
 
 async def forget_typed_address(tx: Connection, desk: Desk, request_id: UUID) -> None:

@@ -34,7 +34,9 @@ async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> 
     step = deletion.begin(before, now)
     if step.deletion is None:
         return
-    await _hold_final_address(tx, desk, request, now)
+    held = await _hold_final_address(tx, desk, request, now)
+    if request.account is None and not held:
+        return await case.give_up(tx, request, now)
     await tasks.insert(tx, request_id, listed)
     await _take(tx, desk, before, step, now)
 
@@ -97,10 +99,11 @@ async def bury(tx: Connection, desk: Desk, account: str, at: datetime) -> None:
     await desk.sealing.erase(tx, owner_of_account(account))
 
 
-async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now: datetime) -> None:
+async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now: datetime) -> bool:
     """Seal the address onto the request: systems look for it, and the last mail goes to it when every copy is gone.
 
     It is the account's, or the one that a person without an account typed and proved, which is held once from here on.
+    False where there is none any more.
     """
     access = Access(f"service/{SYSTEM}", "request", request.id)
     if request.account is not None:
@@ -111,3 +114,4 @@ async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now:
         sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, FINAL)
         await requests.set_final_address(tx, request.id, sealed)
     await requests.clear_typed_address(tx, request.id)
+    return address is not None

@@ -15,6 +15,7 @@ from dsr.domain.requests import (
     confirm,
     expire,
     expires_at,
+    give_up,
     has_ending,
     has_reader,
     is_revealed,
@@ -201,6 +202,12 @@ def test_a_request_becomes_the_accounts_that_the_address_turns_out_to_be_of(stat
 @pytest.mark.parametrize("status", ["deleting", "closed", "withdrawn"])
 def test_after_the_point_of_no_return_it_is_nobodys_for_ever(status: str) -> None:
     assert match(replace(RECEIVED.request, status=status), "a1", LATER) == Refused("wrong_state")  # type: ignore[arg-type]  # as above
+
+
+def test_a_deletion_of_nobody_knows_whom_does_not_start() -> None:
+    _, events = accepted(give_up(replace(RECEIVED.request, status="confirmed"), LATER))
+    assert events == (RequestClosed(request=ID, account=None, outcome="not_verified", closed_at=LATER),)
+    assert give_up(given("deleting"), LATER) == Refused("wrong_state")
 
 
 def test_what_is_an_accounts_already_is_matched_with_no_other() -> None:

@@ -46,7 +46,8 @@ class Trail:
 def trail(events: Sequence[Event], account_deleted: bool, systems: Systems) -> Trail:
     """Check the events of one request, in the order recorded, against the list of systems.
 
-    `account_deleted` says whether the deletion of the account itself is recorded.
+    `account_deleted` says whether the deletion of the account itself is recorded; a request whose systems were asked
+    about somebody without an account, and that never became an account's, needs none.
     """
     asked = _asked(events)
     replies = _replies(events)
@@ -58,7 +59,7 @@ def trail(events: Sequence[Event], account_deleted: bool, systems: Systems) -> T
 
 
 def accounts(events: Sequence[Event]) -> list[str]:
-    """The accounts that a request is about, as subjects."""
+    """The accounts that a request is about, as subjects; none where the person has no account."""
     return sorted({event.subject for event in events if event.subject.startswith("account/")})
 
 
@@ -70,7 +71,7 @@ def _deletion_missing(
         f"deletion.requested {system.stage} {name}" for name, system in systems.by_name.items() if name not in asked
     ]
     missing += [f"reply {answer.system}" for answer in answers if not answer.final]
-    if not account_deleted:
+    if not account_deleted and (accounts(events) or not asked):
         missing.append("account.deleted")
     if not any(isinstance(event, RequestClosed) for event in events):
         missing.append("request.closed")
@@ -92,8 +93,8 @@ def _steps_missing(events: Sequence[Event]) -> list[str]:
     steps: list[type[Event]] = [RequestReceived]
     if any(isinstance(event, DeletionRequested) for event in events) or not _ended_early(events):
         steps += [RequestVerified, DeletionConfirmed]
-    elif any(isinstance(event, RequestWithdrawn) for event in events):
-        steps.append(RequestVerified)
+    elif any(isinstance(event, DeletionConfirmed) for event in events):
+        steps.append(RequestVerified)  # whoever has the link may stop a request without having said who they are
     return [step.type for step in steps if not any(isinstance(event, step) for event in events)]
 
 

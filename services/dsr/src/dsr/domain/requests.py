@@ -175,6 +175,14 @@ def expire(request: Request, now: datetime) -> Decided | Refused:
     return _closed(request, "not_verified" if request.status == "received" else "not_confirmed", now)
 
 
+def give_up(request: Request, now: datetime) -> Decided | Refused:
+    """Nobody knows any more whom it is about: no account, and the proven address is gone (a restore, older code).
+
+    Systems would look for nobody and say that they hold nothing, so it ends as if nobody had been verified.
+    """
+    return _closed(request, "not_verified", now) if request.status == "confirmed" else Refused("wrong_state")
+
+
 def complete(request: Request, now: datetime) -> Decided:
     """Every system has finally answered. Raises `ValueError` where none was asked: only a running deletion ends so."""
     if request.status != "deleting":

@@ -42,9 +42,10 @@ class SystemLine:
 
 @dataclass(frozen=True)
 class StatusView:
-    """All that the page of one request says."""
+    """All that the page of one request says; `account` is whether the person has one."""
 
     status: str
+    account: bool
     outcome: str | None
     received: str
     due: str
@@ -60,6 +61,7 @@ def status(request: Request, tasks: Sequence[Task], zone: ZoneInfo) -> StatusVie
     """A request in the words of its page."""
     return StatusView(
         status=request.status,
+        account=request.account is not None,
         outcome=request.outcome,
         received=words.day(request.received_at, zone),
         due=words.day(request.due_at, zone),
