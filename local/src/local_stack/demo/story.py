@@ -212,7 +212,10 @@ async def ask(t: Telling) -> None:
     t.check(mail["recipients"] == [ALICE], f"the mail with the link went to {mail['recipients']}")
     t.say(f"a mail with a link goes to {ALICE}, the account's address, not to what was typed", f"mail {mail['id']}")
     honest = await until("the honest mail", lambda: _first(t, "nobody@example.com"))
-    t.say("nobody@example.com is told the truth: no account there", f"mail {honest['id']}: {honest['subject']}")
+    t.say(
+        "nobody@example.com is told the truth: no account there; with a link, for guests",
+        f"mail {honest['id']}: {honest['subject']}",
+    )
 
 
 def _plain(page: str) -> str:

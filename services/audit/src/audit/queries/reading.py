@@ -136,7 +136,8 @@ async def _told(tx: Connection, subjects: Sequence[str | None]) -> list[Told]:
     """Who received this person's data, or was refused it; one row per recipient, purpose and basis or reason."""
     rows = await tx.fetch(
         "WITH facts AS (SELECT ce_type, payload FROM audit.entries WHERE subject = ANY($1::text[])"
-        " AND payload IS NOT NULL AND NOT foreign_source AND ce_type = ANY('{personal_data.disclosed,disclosure.refused}'))"
+        " AND payload IS NOT NULL AND NOT foreign_source"
+        " AND ce_type = ANY('{personal_data.disclosed,disclosure.refused}'))"
         " SELECT CASE ce_type WHEN 'disclosure.refused' THEN 'refused' ELSE 'disclosed' END AS outcome,"
         " payload->>'recipient' AS recipient, payload->>'recipient_class' AS recipient_class,"
         " payload->>'purpose' AS purpose, payload->>'basis' AS basis, payload->>'reason' AS reason,"
