@@ -130,7 +130,16 @@ def test_the_unknown_address_mail_is_honest_and_says_what_its_link_does(written:
         assert LINK in body
         assert "another address" in body
         assert "not you" in body
-        assert "Nothing happens without the link" in body
+        assert "Nothing happens without your word" in body
+
+
+def test_an_honest_mail_without_a_link_promises_none(letters: Letters) -> None:
+    """A dsr of release 1 gives none."""
+    letter = letters.write("unknown_address", {"link": None, "account": False, "systems": [], "kept": []})
+    for body in (letter.text, letter.html):
+        assert "no account" in " ".join(body.split())
+        assert "None" not in body
+        assert "The link" not in body
 
 
 def test_the_escalation_mail_says_who_is_late_with_what_since_when_and_names_nobody(
