@@ -17,7 +17,7 @@ from local_stack.observe import newest, places_of_each
 from privacy_contracts.topology import systems, topics
 
 from .log import Record, read, unique
-from .people import Company, Customer
+from .people import Company, Person
 
 FINAL = ("reply.done", "reply.retained", "reply.not_found")
 KEEPS_NAMES = "orders"
@@ -26,14 +26,14 @@ KEEPS_NAMES = "orders"
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that was seen at one moment. `deleted` are the customers whose requests ran, by request."""
+    """Everything that was seen at one moment. `deleted` are those whose requests ran, guests too, by request."""
 
     records: list[Record]
     mails: list[dict[str, Any]]
     entries: list[Mapping[str, Any]]
     orders: dict[str, tuple[int, int, int]]
     accounts_left: set[str]
-    deleted: Mapping[str, Customer]
+    deleted: Mapping[str, Person]
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     def events(self, kind: str) -> list[Record]:
@@ -41,9 +41,7 @@ class Evidence:
         return unique(self.records, kind)
 
 
-async def gather(
-    company: Company, deleted: Mapping[str, Customer], unknown: Mapping[str, str] | None = None
-) -> Evidence:
+async def gather(company: Company, deleted: Mapping[str, Person], unknown: Mapping[str, str] | None = None) -> Evidence:
     """Look everywhere. `unknown` are the addresses without an account that asked, by request."""
     records, mails, entries = await asyncio.gather(
         read(company.stack),
@@ -54,14 +52,16 @@ async def gather(
     for request, customer in deleted.items():
         rows = await company.rows(
             "orders",
-            "SELECT (SELECT count(*) FROM orders.orders WHERE account = $1), (SELECT count(*) FROM orders.invoices"
-            " WHERE account = $1), (SELECT count(*) FROM orders.answers WHERE request = $2::uuid)",
-            customer.account,
-            request,
+            "SELECT (SELECT count(*) FROM orders.orders WHERE account = $1 OR email = $2), (SELECT count(*) FROM"
+            " orders.invoices WHERE account = $1 OR number = $3),"
+            " (SELECT count(*) FROM orders.answers WHERE request = $4::uuid)",
+            *(customer.account, customer.email, customer.invoice, request),
         )
         orders[request] = tuple(rows[0])
     left = await company.rows(
-        "accounts", "SELECT id FROM accounts.accounts WHERE id = ANY($1)", [each.account for each in deleted.values()]
+        "accounts",
+        "SELECT id FROM accounts.accounts WHERE id = ANY($1)",
+        [each.account for each in deleted.values() if each.account],
     )
     return Evidence(records, mails, entries, orders, {row["id"] for row in left}, deleted, unknown or {})
 
@@ -107,7 +107,7 @@ def effective_once(seen: Evidence) -> Iterable[str]:
         orders, invoices, answers = seen.orders[request]
         if (orders, invoices, answers) != (0, int(customer.invoice is not None), 1):
             yield f"orders holds {orders} orders, {invoices} invoices and {answers} answers for request {request}"
-        if gone[customer.account] != 1:
+        if customer.account and gone[customer.account] != 1:
             yield f"account {customer.account} was deleted {gone[customer.account]} times"
         if customer.account in seen.accounts_left:
             yield f"account {customer.account} is still there"
@@ -116,7 +116,7 @@ def effective_once(seen: Evidence) -> Iterable[str]:
 def stays_deleted(seen: Evidence) -> Iterable[str]:
     """Nothing is said about an account after its end: the newest value of its key is the deletion."""
     last = {record.key: record for record in seen.records if record.topic == "accounts" and not record.planted}
-    for customer in seen.deleted.values():
+    for customer in (each for each in seen.deleted.values() if each.account):
         found = last.get(customer.account.encode())
         if found is None or found.type != "account.deleted":
             yield f"the newest value of account {customer.account} is {found.type if found else 'missing'}"
@@ -208,7 +208,7 @@ def repeated_mails(seen: Evidence) -> int:
     return len(seen.mails) - len({mail["message_id"] for mail in seen.mails})
 
 
-async def forgotten(company: Company, customers: Iterable[Customer]) -> list[str]:
+async def forgotten(company: Company, customers: Iterable[Person]) -> list[str]:
     """Where an address or a name of deleted customers still stands and should not: rows, newest values, files."""
     customers = list(customers)
     found = await places_of_each(company.stack, [text for each in customers for text in (each.email, each.name)])
@@ -222,7 +222,7 @@ async def forgotten(company: Company, customers: Iterable[Customer]) -> list[str
     return left + await asyncio.to_thread(_in_files, company.stack.directory, customers)
 
 
-def _in_files(folder: Path, customers: Iterable[Customer]) -> list[str]:
+def _in_files(folder: Path, customers: Iterable[Person]) -> list[str]:
     """The files in which an address or a name stands: lists, feeds, ledgers, logs; not the mail server's own."""
     files = [file for file in folder.rglob("*") if file.is_file() and "mail" not in file.relative_to(folder).parts]
     told = {str(file.relative_to(folder)): file.read_bytes() for file in files}
@@ -232,7 +232,7 @@ def _in_files(folder: Path, customers: Iterable[Customer]) -> list[str]:
 
 async def assert_all_hold(
     company: Company,
-    deleted: Mapping[str, Customer],
+    deleted: Mapping[str, Person],
     unknown: Mapping[str, str] | None = None,
     *,
     checks: Iterable[Check] = CHECKS,

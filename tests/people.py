@@ -33,6 +33,19 @@ class Customer:
         return f"account/{self.account}"
 
 
+@dataclass(frozen=True)
+class Guest:
+    """Somebody who ordered without an account, and the number of the invoice."""
+
+    email: str
+    name: str
+    invoice: int
+    account: None = None
+
+
+Person = Customer | Guest
+
+
 @dataclass
 class Company:
     """One deployment, from outside. Whatever is away is asked again, under the same idempotency key.
@@ -95,28 +108,32 @@ class Company:
 
     # Acts
 
-    async def register(self, name: str, *, order: bool = False) -> Customer:
-        """Open an account under a new address, and order something if asked."""
-        email = f"{name}-{uuid4().hex[:10]}@example.com"
-        full = f"{name.title()} {uuid4().hex[:8]}"
+    async def register(self, name: str, *, order: bool = False, email: str | None = None) -> Customer:
+        """Open an account, under a new address unless one is given, and order something if asked."""
+        email, full = email or _address(name), f"{name.title()} {uuid4().hex[:8]}"
         body = {"email": email, "name": full, "region": "US-CA"}
         account = (await self.post("accounts", "/v1/customers", body))["id"]
         await until("dsr to know the account", lambda: self._known(account), 60)
-        return Customer(account, email, full, await self._order(account) if order else None)
+        return Customer(account, email, full, await self._order({"account": account}) if order else None)
+
+    async def guest(self, name: str) -> Guest:
+        """Order something under a new address, without an account."""
+        email, full = _address(name), f"{name.title()} {uuid4().hex[:8]}"
+        return Guest(email, full, await self._order({"email": email.title(), "name": full}))
 
     async def _known(self, account: str) -> bool:
         """Whether a request about the account would find it: before, its address is as unknown as any other."""
         return bool(await self.value("dsr", "SELECT true FROM dsr.accounts WHERE id = $1", account))
 
-    async def _order(self, account: str) -> int:
-        body = {"account": account, "item": "Parcel", "cents": 4200, "ship_to": ADDRESS}
+    async def _order(self, whose: dict[str, str]) -> int:
+        body = whose | {"item": "Parcel", "cents": 4200, "ship_to": ADDRESS}
 
         async def place() -> dict[str, Any] | None:
             answer = await self.send("POST", "orders", "/orders", json=body)
             told: dict[str, Any] = answer.json()
             return told if answer.status_code == 201 else None
 
-        return int((await until("orders to know the customer", place, 60))["invoice"])
+        return int((await until("orders to take the order", place, 60))["invoice"])
 
     async def choose(self, customer: Customer, choice: str, purpose: str = "third_party_marketing") -> dict[str, Any]:
         """Record a choice as the website does."""
@@ -244,6 +261,10 @@ class Company:
     async def off_loop(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Something that starts, stops or waits for processes, without stopping the others of this test."""
         return await asyncio.to_thread(work, *arguments, **named)
+
+
+def _address(name: str) -> str:
+    return f"{name}-{uuid4().hex[:10]}@example.com"
 
 
 async def eventually(what: str, condition: Callable[[], Awaitable[T | None]], seconds: float = 30) -> T:
