@@ -68,7 +68,7 @@ async def identifiers(request: UUID) -> list[str]:
     """
     while True:
         try:
-            async with httpx.AsyncClient(timeout=5) as http:
+            async with httpx.AsyncClient(timeout=10) as http:
                 issuer = await http.get(f"{ISSUER}/.well-known/openid-configuration")
                 endpoint = issuer.raise_for_status().json()["token_endpoint"]
                 granted = await http.post(endpoint, data=LOGIN | {"audience": "dsr"})
