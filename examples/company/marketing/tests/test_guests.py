@@ -50,6 +50,9 @@ def test_an_account_goes_with_every_line_of_its_address_and_no_other(world: Worl
     world.once()
     assert world.subscribers == ["007,zoe@example.com", "a3,x.ann@example.com"]
     assert outcomes(world) == ["done"]
+    world.task("007", "zoe@example.com")
+    world.once()
+    assert world.subscribers == ["a3,x.ann@example.com"]
 
 
 def test_a_repeat_answers_alike_and_asks_for_nobody(world: World) -> None:
