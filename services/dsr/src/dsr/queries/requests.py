@@ -7,7 +7,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from chassis.database import Connection
-from dsr.domain.requests import REVOCABLE, Request
+from dsr.domain.requests import Request
 
 _COLUMNS = (
     "id, type, channel, status, account, received_at, due_at, verified_at, confirmed_at, irrevocable_at, started_at,"
@@ -49,12 +49,10 @@ async def lock(tx: Connection, request_id: UUID) -> Request | None:
 
 
 async def lock_unmatched(tx: Connection, fingerprint: bytes) -> list[Request]:
-    """Requests from this address that are no account's and can still become one's, held until the transaction ends."""
+    """Requests from this address that are no account's, held until the transaction ends."""
     rows = await tx.fetch(
-        f"SELECT {_COLUMNS} FROM dsr.requests WHERE fingerprint = $1 AND account IS NULL AND status = ANY($2)"  # noqa: S608 - constants
-        " ORDER BY id FOR UPDATE",
+        f"SELECT {_COLUMNS} FROM dsr.requests WHERE fingerprint = $1 AND account IS NULL ORDER BY id FOR UPDATE",  # noqa: S608 - constants
         fingerprint,
-        REVOCABLE,
     )
     return [Request(**row) for row in rows]
 
