@@ -82,6 +82,26 @@ async def test_any_start_order_works_and_what_lacks_is_named(
         assert re.search(rf"^{name}\{{.*\}} \d", metrics.text, re.MULTILINE), name
 
 
+async def test_a_frozen_database_is_named_in_time_and_leaves_the_process_alive(
+    rt: Runtime[Any], process: Processes, environment: dict[str, str], servers: Servers
+) -> None:
+    site, database, gate = Site(environment), free_port(), asyncio.Event()
+    gate.set()
+    url = environment["DATABASE_URL"].replace(f":{servers.postgres.port}/", f":{database}/")
+    async with forward(database, f"127.0.0.1:{servers.postgres.port}", gate):
+        await process("serve", DATABASE_URL=url)
+        await until(site.ready)
+        gate.clear()
+
+        async def named() -> bool:
+            return (await site.missing() or {}).get("database") == "TimeoutError"
+
+        await until(named)
+        assert await site.get("/livez") is not None
+        gate.set()
+        await until(site.ready)
+
+
 async def test_an_unexpected_error_reaches_no_log(process: Processes, environment: dict[str, str]) -> None:
     serving, site = await process("serve"), Site(environment)
     await until(site.ready)

@@ -33,6 +33,7 @@ async def replay(runtime: Runtime[Settings], app: App) -> int:
         async with transaction(runtime.pool) as tx:
             if await tx.fetchval("SELECT true FROM chassis.leases WHERE name = 'relay' AND expires_at > now()"):
                 raise CannotReplay("the service runs, or ran 10 seconds ago: stop it and try again")
+            await tx.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # much of a log may be for others
             for table in app.handlers.projected_tables:
                 await tx.execute(f"DELETE FROM {table}")  # noqa: S608 - named in code
             left_out = await _never_applied(tx)

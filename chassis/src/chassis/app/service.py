@@ -22,7 +22,7 @@ from chassis.app.runtime import App, Runtime, kafka, security
 from chassis.consumer import dead_letters
 from chassis.consumer.batches import Batches
 from chassis.consumer.subscription import Subscription
-from chassis.database import repeat, transaction
+from chassis.database import Pool, repeat, transaction
 from chassis.migrate import Migration
 from chassis.sealing import WrongKey
 from chassis.settings import Settings
@@ -48,6 +48,7 @@ class Service:
         self._runtime, self._app, self._migrations = runtime, app, migrations
         settings = runtime.settings
         self._started: str | None = "starting"
+        self._touch: asyncio.Task[None] | None = None
         self._subscription = Subscription(
             Batches(runtime.pool, app.handlers, runtime.sealing),
             group=runtime.name,
@@ -135,11 +136,22 @@ class Service:
         if self._started is None:
             found |= {"consumer": self._subscription.problem, "relay": self._relay.problem}
         try:
-            async with transaction(self._runtime.pool) as tx:
-                await tx.execute("SELECT 1")
+            await self._touch_database()
         except Exception as error:
             found["database"] = type(error).__name__
         return {part: problem for part, problem in found.items() if problem}
+
+    async def _touch_database(self) -> None:
+        """Raises what it raises, or `TimeoutError`. One that hangs in a frozen database is waited for by all, once."""
+        if self._touch is None or self._touch.done():
+            self._touch = asyncio.create_task(_empty(self._runtime.pool))
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await asyncio.shield(self._touch)
+
+
+async def _empty(pool: Pool) -> None:
+    async with transaction(pool):
+        pass  # it ends with a statement of its own
 
 
 def _ended(running: "asyncio.Task[None]") -> None:
