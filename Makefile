@@ -1,6 +1,6 @@
 # Each target sets up what it needs and asks nothing. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test simulate soak soak-table lint up down reset status logs run clock lock promises
+.PHONY: help setup setup-dev demo test simulate soak soak-table faults lint up down reset status logs run clock lock promises
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -36,6 +36,9 @@ soak: setup-dev ## kill processes for up to an hour: make soak SHARD=1/4, again 
 
 soak-table: setup-dev ## write docs/faults.md from the rounds of all shards
 	@$(PYTHON) -m tests.soak.table
+
+faults: setup-dev ## play every fault at every moment; goes on where it stopped: make faults CELLS="kafka- -full-" AGAIN=1
+	@$(PYTHON) -m tests.faults --keep-going $(if $(AGAIN),--again) $(CELLS)
 
 lint: setup-dev ## check style, types and who may import whom
 	.venv/bin/ruff check .

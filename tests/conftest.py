@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 APART = tuple(f"tests/{name}/" for name in ("crash", "docs", "simulation", "soak", "subscribers"))
+APART += ("tests/faults/test_matrix.py",)
 """What has a deployment of its own that is killed at will, or none."""
 
 

@@ -30,7 +30,8 @@ QUICK = {"SESSION_TIMEOUT_MS": "2000"}
 """A dead consumer's partitions move on after two seconds."""
 
 
-def _settings(more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+def quick_settings(more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """What is set for tests, by process: short times, and `more`."""
     given = {name: dict(QUICK) for name in ON_KAFKA}
     given["dsr"] |= {"COOLING_OFF": "2", "RETRY_AFTER": "1"}
     given["website"] = {"NOTICE_SECONDS": "0"}
@@ -54,17 +55,17 @@ def deployed(
     folder.mkdir(parents=True)
     (folder / "owner").write_text(json.dumps([os.getpid(), psutil.Process().create_time()]))
     stack = Stack(
-        folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=servers, env=_settings(more or {})
+        folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=servers, env=quick_settings(more or {})
     )
     try:
         stack.up([*(each for each in PROCESSES if each not in without), *also], seconds=90)
         yield stack
     finally:
-        _keep_logs(stack, unique)
+        keep_logs(stack, unique)
         stack.reset()
 
 
-def _keep_logs(stack: Stack, unique: str) -> None:
+def keep_logs(stack: Stack, unique: str) -> None:
     """The logs outlive the deployment, for whoever looks for the reason of a failure; those of ten are kept."""
     old = sorted(LOGS.glob("*"), key=lambda each: each.stat().st_mtime)[:-9] if LOGS.exists() else []
     for each in old:

@@ -223,8 +223,9 @@ async def forgotten(company: Company, customers: Iterable[Person]) -> list[str]:
 
 
 def _in_files(folder: Path, customers: Iterable[Person]) -> list[str]:
-    """The files in which an address or a name stands: lists, feeds, ledgers, logs; not the mail server's own."""
-    files = [file for file in folder.rglob("*") if file.is_file() and "mail" not in file.relative_to(folder).parts]
+    """The files in which an address or a name stands: lists, feeds, ledgers, logs; not the servers' own."""
+    ours = [file for file in folder.rglob("*") if file.relative_to(folder).parts[0] not in ("mail", "servers")]
+    files = [file for file in ours if file.is_file()]
     told = {str(file.relative_to(folder)): file.read_bytes() for file in files}
     texts = [(each.email, text.encode()) for each in customers for text in (each.email, each.name)]
     return [f"{email} in {file}" for file, content in told.items() for email, text in texts if text in content]
