@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -15,6 +15,7 @@ from local_stack.stack import Stack
 
 T = TypeVar("T")
 ADDRESS = "12 Harbor Lane, Long Beach, CA 90802"
+AGENT = "agent-01"
 AWAY = (502, 503, 504)
 
 
@@ -57,6 +58,8 @@ class Company:
     http: httpx.AsyncClient
     stack: Stack
     _tokens: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    _by_staff: set[str] = field(default_factory=set)
+    """The requests for which staff have done their tasks."""
 
     # Ways in
 
@@ -191,8 +194,16 @@ class Company:
         await self.press(link, "confirm")
         return request, link
 
+    async def staff_answer(self) -> None:
+        """A member of staff does the tasks of systems that are paper; whoever else does them too says the same."""
+        for task in (await self.get("dsr", "/v1/tasks", AGENT))["tasks"]:
+            reply = {"outcome": "done", "evidence": f"SUP-{UUID(task['id']).int % 10**9}"}
+            once = {"Idempotency-Key": f"{task['id']}-{task['attempt']}"}
+            await self.post("dsr", f"/v1/tasks/{task['id']}/reply", reply, AGENT, status=202, headers=once)
+            self._by_staff.add(task["request"])
+
     async def closed(self, email: str, request: str, seconds: float = 60) -> dict[str, Any]:
-        """Wait for the end of a deletion; the mail about it."""
+        """Wait for the end of a deletion, to which staff contribute; the mail about it."""
         await self.status(request, "closed", seconds)
         return await self.completion(email, request, seconds)
 
@@ -213,9 +224,11 @@ class Company:
         return request
 
     async def status(self, request: str, wanted: str, seconds: float = 40) -> None:
-        """Wait until a request has this status."""
+        """Wait until a request has this status; until it is closed, staff do what is theirs."""
 
         async def reached() -> bool:
+            if wanted == "closed" and request not in self._by_staff:
+                await self.staff_answer()
             answer = await self.send("GET", "dsr", f"/v1/requests/{request}", "website")
             return answer.status_code == 200 and answer.json()["status"] == wanted
 

@@ -66,7 +66,7 @@ OPERATIONS = (
     Operation("dsr", "POST", "/v1/requests/{request_id}/messages", "notifier", {"template": "verification"}),
     Operation("dsr", "GET", "/v1/requests/{request_id}/identifiers", "marketing"),
     Operation("dsr", "GET", "/v1/tasks", "marketing", query={}, wrong={"cursor": "?", "limit": "?"}),
-    Operation("dsr", "POST", "/v1/tasks/{task_id}/reply", "marketing", {"outcome": "done"}),
+    Operation("dsr", "POST", "/v1/tasks/{task_id}/reply", "marketing", {"outcome": "done", "evidence": "SUP-1"}),
     Operation("dsr", "GET", "/v1/findings", "operator-01", wrong={"cursor": "?", "limit": "?"}),
     Operation("consent", "POST", "/v1/choices", "website", CHOICE),
     Operation("consent", "GET", "/v1/choices", "website", query={"subject": SUBJECT}, wrong={"subject": "?"}),

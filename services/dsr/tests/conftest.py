@@ -124,7 +124,7 @@ class Service:
 
     async def answered_by_all(self, request: UUID, account: str | None = "a1") -> None:
         """Every system but our own says that it has deleted, and so the request is closed."""
-        for system in ("orders", "marketing", "consent", "notifier", "audit", "accounts"):
+        for system in ("orders", "marketing", "support", "consent", "notifier", "audit", "accounts"):
             await self.reply(request, system, account=account)
             await self.relay()
         assert await self.status(request) == "closed"

@@ -138,13 +138,14 @@ async def test_the_last_mail_says_what_is_kept_and_finds_its_way_when_every_copy
     request, _ = await dsr.deleting()
     await dsr.reply(request, "orders", "retained")
     await dsr.reply(request, "marketing", "not_found")
+    await dsr.reply(request, "support")
     for system in ("consent", "notifier", "audit", "accounts"):
         await dsr.relay()
         await dsr.reply(request, system)
     assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.accounts") == 0
     answer = (await dsr.message(request, "completion")).json()
     assert (answer["template"], answer["to"], answer["account"]) == ("completion", ANN, "a1")
-    assert answer["systems"] == ["orders", "marketing", "consent", "notifier", "dsr", "audit", "accounts"]
+    assert answer["systems"] == ["orders", "marketing", "support", "consent", "notifier", "dsr", "audit", "accounts"]
     assert [(each["system"], each["legal_basis"], each["until"]) for each in answer["kept"]] == [
         ("orders", "us.irc.6001", "2034-04-15"),
         ("dsr", "us.ca.11ccr7101", "2029-01-03"),

@@ -83,6 +83,7 @@ async def prepared(dsr: Any) -> dict[str, str]:
     request, paths["done"] = await dsr.deleting(await customer("a1"))
     await dsr.reply(request, "orders", "retained")
     await dsr.reply(request, "marketing", "not_found")
+    await dsr.reply(request, "support")
     for system in ("consent", "notifier", "audit", "accounts"):
         await dsr.relay()
         await dsr.reply(request, system)
@@ -165,7 +166,7 @@ async def test_the_status_names_what_is_kept_why_and_until_when(dsr: Any, text_o
     assert "may live on in caches and archives that are not ours" in done
     assert "Marketing mail address, marketing lists Held nothing about you" in done
     under_way = text_of((await dsr.http.get(paths["deleting"])).text)
-    assert "1 of 7 systems have answered" in under_way
+    assert "1 of 8 systems have answered" in under_way
     assert "It is late; its owner has been told." in under_way
 
 

@@ -47,6 +47,7 @@ def build(desk: Desk, clock: Clock) -> Handlers:
             effect=effect,
             answered_by=reply.answered_by,
             answered_at=reply.answered_at,
+            evidence=reply.evidence,
             recorded_at=now,
         )
 

@@ -37,6 +37,7 @@ CATEGORIES = {
     "orders": "orders",
     "invoices": "invoices",
     "marketing": "marketing lists",
+    "correspondence": "letters and calls with our support",
     "choices": "privacy choices",
     "requests": "the record of privacy requests",
     "notices": "the record of mails sent",
@@ -49,6 +50,7 @@ SYSTEMS = {
     "consent": "privacy choices",
     "dsr": "request desk",
     "notifier": "notices by mail",
+    "support": "support desk",
 }
 """Systems whose names say little outside the company; any other is shown as it is called. The same as on the
 pages."""

@@ -1,4 +1,7 @@
-"""Tasks of systems without Kafka, and their answers, which take the way of every reply."""
+"""Tasks of systems without Kafka, and their answers, which take the way of every reply.
+
+A system that takes part over HTTP sees and answers its own; staff those of all systems that are paper.
+"""
 
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
@@ -14,15 +17,16 @@ from chassis.database import Pool, transaction
 from chassis.outbox import emit
 from chassis.problems import Problem
 from chassis.telemetry import about
+from dsr.api.actors import actor
 from dsr.api.bodies import Body, Cursor, Limit, following
 from dsr.queries import tasks
-from dsr.queries.tasks import OpenTask
-from privacy_contracts.fields import Category, Code
+from dsr.queries.tasks import Hands, OpenTask
+from privacy_contracts.fields import Category, Code, Evidence
 from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
 
 
 class TaskOut(BaseModel):
-    """What a system has to do: delete what it holds about the person, then reply, by `due_at`.
+    """What is to be done: delete what the system holds about the person, then reply, by `due_at`.
 
     `account` is null where the person has none: `/v1/requests/{request}/identifiers` says whom to look for.
     """
@@ -31,6 +35,8 @@ class TaskOut(BaseModel):
     request: UUID
     account: str | None
     action: Literal["delete"] = "delete"
+    system: str
+    categories: list[str]
     stage: str
     attempt: int
     due_at: datetime
@@ -52,11 +58,12 @@ class Item(Body):
 
 
 class TaskReply(Body):
-    """A system's answer. `retained` names items, `failed` a reason."""
+    """An answer. `retained` names items, `failed` a reason; staff say where it can be looked up."""
 
     outcome: Literal["done", "retained", "not_found", "failed"]
     items: list[Item] = Field(default=[], max_length=50)
     reason: Code | None = None
+    evidence: Evidence | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -75,38 +82,44 @@ class TaskReplied(BaseModel):
 def router(pool: Pool, clock: Clock, auth: Auth) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix="/v1/tasks", tags=["tasks"])
-    system = auth.require("system")
+    doer = Annotated[Principal, Depends(auth.require("system", "agent"))]
 
     @routes.get("")
-    async def listing(
-        caller: Annotated[Principal, Depends(system)], cursor: Cursor = None, limit: Limit = 50
-    ) -> TaskList:
-        """What this system is asked to do and has not answered."""
+    async def listing(caller: doer, cursor: Cursor = None, limit: Limit = 50) -> TaskList:
+        """What this system, or staff for the systems that are paper, is asked to do and has not answered."""
         async with transaction(pool) as tx:
-            found = await tasks.open_for(tx, caller.subject, cursor, limit + 1)
+            found = await tasks.open_for(tx, _hands(caller), cursor, limit + 1)
         shown = [TaskOut.model_validate(task, from_attributes=True) for task in found[:limit]]
         return TaskList(tasks=shown, next=following(found, limit))
 
     @routes.post("/{task_id}/reply", status_code=202, response_model=TaskReplied)
-    async def reply(
-        task_id: UUID, body: TaskReply, once: Once, caller: Annotated[Principal, Depends(system)]
-    ) -> Response:
-        """Answer a task. The answer takes the way of every reply: its topic, then the one state machine."""
+    async def reply(task_id: UUID, body: TaskReply, once: Once, caller: doer) -> Response:
+        """Answer a task. The answer takes the way of every reply: its topic, then the one state machine.
+
+        422 where staff do not say where it can be looked up.
+        """
         async with transaction(pool) as tx:
 
             async def work() -> TaskReplied:
-                task = await tasks.asked_of(tx, caller.subject, task_id)
+                task = await tasks.asked_of(tx, _hands(caller), task_id)
                 if task is None:
                     raise Problem(404, "not-found", "No such task")
+                by_staff = task.transport == "manual"
+                if by_staff and body.evidence is None:
+                    raise Problem(422, "evidence", "Staff name a ticket or the SHA-256 of a document as evidence")
                 now = clock.now()
                 about(request_id=str(task.request))
                 await tasks.mark_replied(tx, task.id, task.attempt)
-                await emit(tx, as_event(task, body, f"system/{caller.subject}", now), now)
+                await emit(tx, as_event(task, body, actor("staff" if by_staff else "system", caller), now), now)
                 return TaskReplied(task=task.id, outcome=body.outcome)
 
             return await once.answer(tx, caller, 202, work)
 
     return routes
+
+
+def _hands(caller: Principal) -> Hands:
+    return Hands(caller.subject if "system" in caller.scopes else None, "agent" in caller.scopes)
 
 
 def as_event(task: OpenTask, reply: TaskReply, answered_by: str, now: datetime) -> Reply:
@@ -117,6 +130,7 @@ def as_event(task: OpenTask, reply: TaskReply, answered_by: str, now: datetime) 
         "system": task.system,
         "answered_by": answered_by,
         "answered_at": now,
+        "evidence": reply.evidence,
     }
     match reply.outcome:
         case "done":

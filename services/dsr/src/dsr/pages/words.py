@@ -12,6 +12,7 @@ SYSTEMS = {
     "consent": "privacy choices",
     "dsr": "request desk",
     "notifier": "notices by mail",
+    "support": "support desk",
 }
 
 CATEGORIES = {
@@ -20,6 +21,7 @@ CATEGORIES = {
     "orders": "orders",
     "invoices": "invoices",
     "marketing": "marketing lists",
+    "correspondence": "letters and calls with our support",
     "choices": "privacy choices",
     "requests": "the record of privacy requests",
     "notices": "the record of mails sent",
