@@ -40,6 +40,7 @@ WAYS: dict[str, dict[str, Way]] = {
     "dsr": {
         "POST /v1/requests": WRITES,
         "GET /v1/requests/{request_id}": IDS,
+        "POST /v1/requests/{request_id}/outstanding": IDS,
         "POST /v1/requests/{request_id}/messages": _accessed(
             "dsr", actor="service/notifier", purpose="notice", case="{request}", categories=["contact"]
         ),
@@ -68,7 +69,7 @@ WAYS: dict[str, dict[str, Way]] = {
         "timer retry": IDS,
         "timer forget_counts": ERASES,
         "event account.stated": "keeps a sealed copy of what the event brought; matches requests by keyed hashes",
-        "event account.deleted": ERASES,
+        "event account.deleted": _accessed("dsr", actor="service/dsr", purpose="request", subject_id="{closed}"),
         "event reply.done": IDS,
         "event reply.retained": IDS,
         "event reply.not_found": IDS,
@@ -115,6 +116,7 @@ WAYS: dict[str, dict[str, Way]] = {
     "accounts": {
         "POST /v1/customers": WRITES,
         "PATCH /v1/customers/{account_id}": _accessed("accounts", actor="system/website", action="view"),
+        "DELETE /v1/customers/{account_id}": ERASES,
         "POST /v1/customers/find": _accessed("accounts", actor="system/website", action="search"),
         "POST /v1/feeds": IDS,
         "GET /v1/feeds/{feed_id}": IDS,

@@ -17,6 +17,7 @@ from privacy_contracts.requests import (
     RequestVerified,
     RequestWithdrawn,
     SystemEscalated,
+    SystemLeftOutstanding,
 )
 
 EVENTS: dict[str, type[Event]] = {
@@ -34,6 +35,7 @@ EVENTS: dict[str, type[Event]] = {
         DeletionConfirmed,
         DeletionRequested,
         SystemEscalated,
+        SystemLeftOutstanding,
         RequestWithdrawn,
         RequestClosed,
         ReplyDone,

@@ -3,12 +3,17 @@
 `account` is missing until it is known whose request it is, and for ever where the person has no account.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from privacy_contracts.envelope import Event
 from privacy_contracts.fields import (
     AccountId,
+    Actor,
     Channel,
+    Code,
+    Known,
     Outcome,
     RequestId,
     RequestType,
@@ -17,6 +22,8 @@ from privacy_contracts.fields import (
     Time,
     Version,
 )
+
+LeftReason = Annotated[Code, Known(("no_answer", "system_retired", "technical_fault"))]
 
 
 class _RequestEvent(Event):
@@ -37,7 +44,11 @@ class _RequestEvent(Event):
 
 
 class RequestReceived(_RequestEvent):
-    """The clock runs from `received_at` (11 CCR 7021(b)); whose request it is, is not known yet."""
+    """The clock runs from `received_at` (11 CCR 7021(b)).
+
+    Whose request it is, is not known yet; but where an account was closed in its own system, which opens a request by
+    the channel `profile`, `account` says so at once.
+    """
 
     type: ClassVar[str] = "request.received"
 
@@ -82,7 +93,8 @@ class DeletionRequested(_RequestEvent):
     Without an account, a system asks dsr over HTTP for the identifiers that the person proved, until it has answered.
     The first one of a request is the point of no return. `attempt` is 1 for the first asking in a stage; a higher one
     repeats it to systems that were silent (`reminder`) or failed. `answer_due_at` is when the person's answer is due
-    (11 CCR 7021(b)), from which the months of 11 CCR 7101(a) are counted.
+    (11 CCR 7021(b)), from which the months of 11 CCR 7101(a) are counted. `account_closed_at` is there when the account
+    was closed in its own system: that stands for every word of the person, and that system is not asked any more.
     """
 
     type: ClassVar[str] = "deletion.requested"
@@ -94,6 +106,7 @@ class DeletionRequested(_RequestEvent):
     requested_at: Time
     due_at: Time
     answer_due_at: Time | None = None
+    account_closed_at: Time | None = None
 
 
 class SystemEscalated(_RequestEvent):
@@ -107,6 +120,21 @@ class SystemEscalated(_RequestEvent):
     escalated_at: Time
 
 
+class SystemLeftOutstanding(_RequestEvent):
+    """From the due date on, an officer goes on without a system's answer; what it was asked, it still has to do.
+
+    An answer that comes before the closing counts all the same.
+    """
+
+    type: ClassVar[str] = "system.left_outstanding"
+
+    system: SystemName
+    stage: Stage
+    officer: Actor
+    reason: LeftReason
+    left_at: Time
+
+
 class RequestWithdrawn(_RequestEvent):
     """The person took the request back before the point of no return; nothing was deleted."""
 
@@ -116,9 +144,10 @@ class RequestWithdrawn(_RequestEvent):
 
 
 class RequestClosed(_RequestEvent):
-    """The request has its answer."""
+    """The request has its answer. `outstanding` are the systems that had not answered when an officer went on."""
 
     type: ClassVar[str] = "request.closed"
 
     outcome: Outcome
     closed_at: Time
+    outstanding: Annotated[list[SystemName], Field(min_length=1)] | None = None

@@ -29,9 +29,9 @@ def build(desk: Desk, clock: Clock) -> Handlers:
     async def account_known(received: Received[AccountStated], tx: Connection) -> None:
         await case.match_all(tx, desk, received.event.email.get_secret_value(), clock.now())
 
-    @handlers.projection(AccountDeleted)
+    @handlers.reaction(AccountDeleted)
     async def account_deleted(received: Received[AccountDeleted], tx: Connection) -> None:
-        await orchestration.bury(tx, desk, received.event.id, received.event.deleted_at)
+        await orchestration.account_closed(tx, desk, received.event, clock.now())
 
     @handlers.reaction(ReplyDone, ReplyRetained, ReplyNotFound, ReplyFailed)
     async def replied(received: Received[Reply], tx: Connection) -> None:

@@ -18,6 +18,7 @@ from dsr.domain import requests as decide
 from dsr.domain import verification
 from dsr.domain.requests import Request
 from dsr.links import forget_later
+from dsr.outstanding import Outstanding, outstanding
 from dsr.queries import accounts, links, requests
 from dsr.queries.personal import Access, account_address, answers, final_address, typed_address
 from dsr.settings import Desk
@@ -35,7 +36,11 @@ class Kept(BaseModel):
 
 
 class Message(BaseModel):
-    """A mail to be written. `link` opens the request; `kept` and `systems` are for the last mail only."""
+    """A mail to be written. `link` opens the request; what follows it is for the last mail only.
+
+    `systems` are those that have answered; `account_closed`: the account was closed in its own system, before that was
+    asked to.
+    """
 
     template: Template
     to: str
@@ -43,6 +48,8 @@ class Message(BaseModel):
     link: str | None = None
     systems: list[str] = []
     kept: list[Kept] = []
+    outstanding: list[Outstanding] = []
+    account_closed: bool = False
 
 
 async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, now: datetime) -> Message | None:
@@ -78,8 +85,10 @@ async def last(tx: Connection, desk: Desk, request_id: UUID, access: Access, now
         to=to,
         account=request.account,
         link=await _mint(tx, desk, request_id, now),
-        systems=[task.system for task in answered],
+        systems=[task.system for task in answered if not task.outstanding],
         kept=[Kept(system=task.system, **item.model_dump()) for task in answered for item in task.items],
+        outstanding=outstanding(answered),
+        account_closed=request.account_closed_at is not None,
     )
 
 

@@ -3,21 +3,27 @@
 Every function runs in its caller's transaction: rows, events and timers commit together or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
+
+from uuid_utils.compat import uuid7
 
 from chassis import timers
 from chassis.database import Connection
 from chassis.outbox import emit, emit_all
+from chassis.telemetry import about
 from dsr import case
 from dsr.domain import deletion
+from dsr.domain import requests as decide
 from dsr.domain.deletion import SYSTEM, Deletion, Effect, Step
-from dsr.domain.requests import Request
+from dsr.domain.requests import Refused, Request
 from dsr.queries import accounts, requests, tasks
 from dsr.queries.personal import FINAL, Access, account_address, owner_of_account, owner_of_request, typed_address
 from dsr.settings import Desk
+from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.replies import Reply
+from privacy_contracts.topology import systems
 
 
 async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> None:
@@ -37,8 +43,46 @@ async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> 
     held = await _hold_final_address(tx, desk, request, now)
     if request.account is None and not held:
         return await case.give_up(tx, request, now)
-    await tasks.insert(tx, request_id, listed)
-    await _take(tx, desk, before, step, now)
+    await _make(tx, desk, before, step, now)
+
+
+async def account_closed(tx: Connection, desk: Desk, gone: AccountDeleted, now: datetime) -> None:
+    """The accounts system says that an account is gone. What is left of it elsewhere is asked for; then it goes here.
+
+    It starts the account's own request, or a new one. Where this service has buried the account before, nothing starts:
+    a deletion has come to its end, or the event again. The clock runs from when the account was closed.
+    """
+    standing = await requests.lock_of_account(tx, gone.id)
+    await accounts.lock(tx, gone.id)
+    if not (await accounts.held(tx, gone.id)).deleted:
+        request = decide.overtaken(standing)
+        if request is None and not standing:
+            request = await _open(tx, desk, gone, now)
+        if request is not None:
+            await _begin_without_account(tx, desk, request, gone.deleted_at, now)
+    await bury(tx, desk, gone.id, gone.deleted_at)
+
+
+async def _open(tx: Connection, desk: Desk, gone: AccountDeleted, now: datetime) -> Request:
+    decided = decide.receive(uuid7(), "delete", "profile", desk.zone, min(gone.deleted_at, now), gone.id)
+    about(request_id=str(decided.request.id))
+    await requests.insert(tx, decided.request)
+    await emit_all(tx, decided.events, now)
+    return decided.request
+
+
+async def _begin_without_account(
+    tx: Connection, desk: Desk, request: Request, closed_at: datetime, now: datetime
+) -> None:
+    frozen = await requests.frozen_systems(tx, request.id)
+    if frozen is None:
+        frozen = deletion.freeze(systems())
+        await requests.freeze_systems(tx, request.id, frozen)
+    before = Deletion(request, *deletion.thaw(frozen))
+    step = deletion.begin_without_account(before, closed_at, now)
+    if step.deletion is not None:
+        await _hold_final_address(tx, desk, request, now)
+        await _make(tx, desk, before, step, now)
 
 
 async def answered(tx: Connection, desk: Desk, system: str, reply: Reply, now: datetime) -> Effect:
@@ -47,6 +91,20 @@ async def answered(tx: Connection, desk: Desk, system: str, reply: Reply, now: d
     step = deletion.answer(before, system, reply, desk.retry_after, now)
     await _take(tx, desk, before, step, now)
     return step.effect
+
+
+async def left_outstanding(
+    tx: Connection, desk: Desk, request_id: UUID, names: Sequence[str], officer: str, reason: str, now: datetime
+) -> Deletion | Refused | None:
+    """An officer goes on without the answer of these systems; how the deletion stands then. None: no such request."""
+    before = await _locked(tx, request_id)
+    if before is None:
+        return None
+    step = deletion.leave_outstanding(before, names, officer, reason, desk.zone, now)
+    if isinstance(step, Refused):
+        return step
+    await _take(tx, desk, before, step, now)
+    return step.deletion
 
 
 async def look_again(
@@ -69,6 +127,13 @@ async def _locked(tx: Connection, request_id: UUID) -> Deletion | None:
         return None
     stages, _ = deletion.thaw(await requests.frozen_systems(tx, request_id))
     return Deletion(request, stages, await tasks.of_request(tx, request_id))
+
+
+async def _make(tx: Connection, desk: Desk, before: Deletion, step: Step, now: datetime) -> None:
+    """The point of no return: the tasks are made, and the first are asked."""
+    made = {task.system for task in step.deletion.tasks} if step.deletion else set()
+    await tasks.insert(tx, before.request.id, [task for task in before.tasks if task.system in made])
+    await _take(tx, desk, before, step, now)
 
 
 async def _take(tx: Connection, desk: Desk, before: Deletion | None, step: Step, now: datetime) -> None:

@@ -128,6 +128,20 @@ def test_the_frozen_list_survives_storing() -> None:
     assert thaw(None) == ((), ())
 
 
+def test_a_list_that_release_1_froze_is_read() -> None:
+    each = {
+        "system": "orders",
+        "stage": "company",
+        "transport": "kafka",
+        "client_id": None,
+        "deadline_days": 10,
+        "categories": ["orders", "invoices"],
+    }
+    stages, (task,) = thaw({"stages": ["company", "own", "accounts"], "systems": [each]})
+    assert stages == ("company", "own", "accounts")
+    assert (task.system, task.status, task.left_at) == ("orders", "waiting", None)
+
+
 @pytest.mark.promise(67)
 @pytest.mark.parametrize("kind", ["done", "retained", "not_found"])
 def test_a_stage_is_left_when_its_last_system_has_finally_answered(kind: str) -> None:

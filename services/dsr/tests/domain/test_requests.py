@@ -153,7 +153,7 @@ def test_deleting_starts_from_a_confirmed_request_only(status: str) -> None:
 
 
 def test_a_request_is_completed_when_every_system_has_answered() -> None:
-    request, events = accepted(complete(given("deleting"), LATER))
+    request, events = accepted(complete(given("deleting"), (), LATER))
     assert (request.status, request.outcome, request.closed_at) == ("closed", "completed", LATER)
     assert events == (RequestClosed(request=ID, account="a1", outcome="completed", closed_at=LATER),)
 
@@ -161,7 +161,7 @@ def test_a_request_is_completed_when_every_system_has_answered() -> None:
 @pytest.mark.parametrize("status", ["received", "verified", "confirmed", "closed", "withdrawn"])
 def test_only_what_is_being_deleted_is_completed(status: str) -> None:
     with pytest.raises(ValueError, match=f"a request that is {status} cannot be completed"):
-        complete(given(status), LATER)
+        complete(given(status), (), LATER)
 
 
 @pytest.mark.parametrize("status", ["verified", "confirmed", "deleting", "closed", "withdrawn"])

@@ -56,6 +56,14 @@ SYSTEMS = {
 pages."""
 
 
+REASONS = {
+    "no_answer": "it has not answered us",
+    "system_retired": "it is not in use any more and could not be asked",
+    "technical_fault": "a technical fault keeps it from answering",
+}
+"""Why an officer went on without a system's answer, in words, the same as on the pages."""
+
+
 @dataclass(frozen=True)
 class Letter:
     """A mail's subject and its two bodies, before it has a recipient."""
@@ -103,6 +111,7 @@ class Letters:
             "law": lambda code: LAWS.get(code, f"a law asks for it ({code})"),
             "category": lambda code: CATEGORIES.get(code, code.replace("_", " ")),
             "system": lambda name: SYSTEMS.get(name, name.replace("-", " ")),
+            "reason": lambda code: REASONS.get(code, code.replace("_", " ")),
             "gathered": _gathered,
             "wrap": _wrap,
             "paragraphs": _paragraphs,

@@ -28,8 +28,7 @@ def handlers(runtime: Runtime[Settings]) -> Handlers:
         events = delete(held, await queries.deleted(tx, account) if account else None, requested, now)
         for gone in events:
             if isinstance(gone, AccountDeleted):
-                for feed in await queries.delete(tx, gone, requested.request):
-                    await feeds.leave(tx, feed, gone.id)
+                await feeds.end(tx, gone, requested.request)
         await emit_all(tx, events, now)
 
     return reads

@@ -125,8 +125,8 @@ async def deleted(connection: Connection, account: str) -> Deletion | None:
     return Deletion(**row) if row else None
 
 
-async def delete(connection: Connection, gone: AccountDeleted, request: UUID) -> list[UUID]:
-    """Delete an account and leave its tombstone. Gives the feeds whose files name it."""
+async def delete(connection: Connection, gone: AccountDeleted, request: UUID | None) -> list[UUID]:
+    """Delete an account and leave its tombstone, for a request or none. Gives the feeds whose files name it."""
     feeds = await connection.fetch("SELECT feed FROM accounts.deliveries WHERE account = $1 AND allowed", gone.id)
     await connection.execute("DELETE FROM accounts.deliveries WHERE account = $1", gone.id)
     await connection.execute("DELETE FROM accounts.accounts WHERE id = $1", gone.id)

@@ -1,4 +1,4 @@
-"""The HTTP edge for programs: the website, the notifier, systems without Kafka, auditors. Pages are in `dsr.pages`.
+"""The HTTP edge for programs: website, notifier, systems without Kafka, staff, auditors. Pages are in `dsr.pages`.
 
 Before verification an answer says only that something was received, for known and unknown addresses alike.
 """
@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from chassis.auth import Auth
 from chassis.clock import Clock
 from chassis.database import Pool
-from dsr.api import findings, identifiers, messages, requests, tasks
+from dsr.api import findings, identifiers, messages, outstanding, requests, tasks
 from dsr.settings import Desk
 
 
@@ -16,6 +16,7 @@ def routers(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> list[APIRouter]
     """Every route."""
     return [
         requests.router(pool, clock, auth, desk),
+        outstanding.router(pool, clock, auth, desk),
         messages.router(pool, clock, auth, desk),
         tasks.router(pool, clock, auth),
         identifiers.router(pool, clock, auth, desk),

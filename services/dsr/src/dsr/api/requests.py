@@ -18,7 +18,8 @@ from dsr.api.bodies import Body
 from dsr.domain import addresses
 from dsr.domain import requests as decide
 from dsr.domain.requests import Refused
-from dsr.queries import requests
+from dsr.outstanding import NOTE, Outstanding, outstanding
+from dsr.queries import requests, tasks
 from dsr.settings import Desk
 
 
@@ -45,7 +46,10 @@ class Received(BaseModel):
 
 
 class State(BaseModel):
-    """A request; everything but `id` and `status` appears once the person is verified."""
+    """A request; everything but `id` and `status` appears once the person is verified, or the account was closed.
+
+    `waiting_for` are systems that have not answered yet; `outstanding` those that an officer went on without.
+    """
 
     id: UUID
     status: str
@@ -55,9 +59,13 @@ class State(BaseModel):
     verified_at: datetime | None = None
     confirmed_at: datetime | None = None
     irrevocable_at: datetime | None = None
+    account_closed_at: datetime | None = None
     started_at: datetime | None = None
     closed_at: datetime | None = None
     outcome: str | None = None
+    waiting_for: list[str] | None = None
+    outstanding: list[Outstanding] | None = None
+    note: str | None = None
 
 
 def router(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
@@ -88,10 +96,15 @@ def router(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
         about(request_id=str(request_id))
         async with transaction(pool) as tx:
             request = await requests.get(tx, request_id)
+            listed = await tasks.of_request(tx, request_id)
         if request is None:
             raise Problem(404, "not-found", "No such request")
         if not decide.is_revealed(request):
             return State(id=request.id, status="received")
-        return State.model_validate(request, from_attributes=True)
+        state = State.model_validate(request, from_attributes=True)
+        if left := outstanding(listed):
+            state.outstanding, state.note = left, NOTE
+        state.waiting_for = [task.system for task in listed if task.waited_for] or None
+        return state
 
     return routes

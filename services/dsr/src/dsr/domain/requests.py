@@ -3,9 +3,11 @@
 received -> verified -> confirmed -> deleting -> closed
     |          |            |
     +----------+------------+--> withdrawn; the first two also close when the person says nothing
+
+An account that is closed in its own system leads from any of the first three to deleting at once.
 """
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -25,7 +27,7 @@ from privacy_contracts.requests import (
 )
 
 Status = Literal["received", "verified", "confirmed", "deleting", "closed", "withdrawn"]
-RefusalCode = Literal["wrong_state", "too_late", "channel", "not_asked", "over"]
+RefusalCode = Literal["wrong_state", "too_late", "channel", "not_asked", "over", "too_early", "not_waiting"]
 
 REVOCABLE = ("received", "verified", "confirmed")
 """Nothing has been asked of any system yet."""
@@ -51,6 +53,7 @@ class Request:
     started_at: datetime | None = None
     closed_at: datetime | None = None
     outcome: str | None = None
+    account_closed_at: datetime | None = None
 
     @property
     def subject(self) -> str:
@@ -68,9 +71,10 @@ class Decided:
 
 @dataclass(frozen=True)
 class Refused:
-    """The step is not allowed; nothing changes."""
+    """The step is not allowed; nothing changes. `about` names what it was refused for, where that is needed."""
 
     code: RefusalCode
+    about: tuple[str, ...] = ()
 
 
 def channel(scopes: Set[str], named: str | None) -> str | Refused:
@@ -80,13 +84,40 @@ def channel(scopes: Set[str], named: str | None) -> str | Refused:
     return named if "agent" in scopes else Refused("channel")
 
 
-def receive(request_id: UUID, type_: str, channel: str, zone: ZoneInfo, now: datetime) -> Decided:
-    """Receipt starts the clock. Whose request it is, is not asked here, so that all get the same answer."""
+def receive(
+    request_id: UUID, type_: str, channel: str, zone: ZoneInfo, now: datetime, account: str | None = None
+) -> Decided:
+    """Receipt starts the clock. Whose request it is, is not asked here, so that all get the same answer.
+
+    Only a closed account says by itself whose it is.
+    """
     due = due_at(now, zone)
-    return Decided(
-        Request(id=request_id, type=type_, channel=channel, status="received", received_at=now, due_at=due),
-        (RequestReceived(request=request_id, request_type=type_, channel=channel, received_at=now, due_at=due),),
+    request = Request(request_id, type_, channel, "received", received_at=now, due_at=due, account=account)
+    event = RequestReceived(
+        request=request_id, account=account, request_type=type_, channel=channel, received_at=now, due_at=due
     )
+    return Decided(request, (event,))
+
+
+def overtaken(standing: Sequence[Request]) -> Request | None:
+    """Of an account's requests without an answer, the one that the account's end starts: the furthest, then the oldest.
+
+    None where there is none, and where one is deleting already: then that end is the ordinary one, or comes with it.
+    """
+    if any(request.status == "deleting" for request in standing):
+        return None
+    order = ("confirmed", "verified", "received")
+    return min(standing, key=lambda request: (order.index(request.status), request.received_at), default=None)
+
+
+def account_closed(request: Request, closed_at: datetime, now: datetime) -> Decided | Refused:
+    """The account was closed in its own system: a stronger word than any click that is still missing.
+
+    No verification and no cooling-off, since there is nothing left to protect; nothing is said to have been verified.
+    """
+    if request.status not in ("received", "verified", "confirmed"):
+        return Refused("wrong_state")
+    return Decided(replace(request, status="deleting", started_at=now, account_closed_at=closed_at))
 
 
 def bind(request: Request, account: str) -> Request:
@@ -183,11 +214,14 @@ def give_up(request: Request, now: datetime) -> Decided | Refused:
     return _closed(request, "not_verified", now) if request.status == "confirmed" else Refused("wrong_state")
 
 
-def complete(request: Request, now: datetime) -> Decided:
-    """Every system has finally answered. Raises `ValueError` where none was asked: only a running deletion ends so."""
+def complete(request: Request, outstanding: Sequence[str], now: datetime) -> Decided:
+    """Every system has finally answered, but for those that an officer left `outstanding`, which the answer names.
+
+    Raises `ValueError` where none was asked: only a running deletion ends so.
+    """
     if request.status != "deleting":
         raise ValueError(f"a request that is {request.status} cannot be completed")
-    return _closed(request, "completed", now)
+    return _closed(request, "completed", now, outstanding)
 
 
 def expires_at(request: Request, within: timedelta) -> datetime:
@@ -196,12 +230,16 @@ def expires_at(request: Request, within: timedelta) -> datetime:
 
 
 def is_revealed(request: Request) -> bool:
-    """Whether a status may say more than that something was received."""
-    return request.verified_at is not None
+    """Whether a status may say more than that something was received: to nobody before it is known who asks."""
+    return request.verified_at is not None or request.account_closed_at is not None
 
 
-def _closed(request: Request, outcome: str, now: datetime) -> Decided:
-    return Decided(
-        replace(request, status="closed", closed_at=now, outcome=outcome),
-        (RequestClosed(request=request.id, account=request.account, outcome=outcome, closed_at=now),),
+def _closed(request: Request, outcome: str, now: datetime, outstanding: Sequence[str] = ()) -> Decided:
+    event = RequestClosed(
+        request=request.id,
+        account=request.account,
+        outcome=outcome,
+        closed_at=now,
+        outstanding=list(outstanding) or None,
     )
+    return Decided(replace(request, status="closed", closed_at=now, outcome=outcome), (event,))

@@ -14,7 +14,7 @@ from privacy_contracts.replies import RetainedItem
 
 _COLUMNS = (
     "system, stage, transport, client_id, deadline_days, categories, status, attempt, due_at, escalated_at,"
-    " answered_at, items"
+    " answered_at, items, left_at, left_by, left_reason"
 )
 
 
@@ -79,8 +79,8 @@ async def insert(tx: Connection, request_id: UUID, tasks: Sequence[Task]) -> Non
 async def store(tx: Connection, request_id: UUID, tasks: Sequence[Task]) -> None:
     """Write the tasks that a decision changed."""
     await tx.executemany(
-        "UPDATE dsr.tasks SET status = $3, attempt = $4, due_at = $5, escalated_at = $6, answered_at = $7, items = $8"
-        " WHERE request_id = $1 AND system = $2",
+        "UPDATE dsr.tasks SET status = $3, attempt = $4, due_at = $5, escalated_at = $6, answered_at = $7, items = $8,"
+        " left_at = $9, left_by = $10, left_reason = $11 WHERE request_id = $1 AND system = $2",
         [
             (
                 request_id,
@@ -91,6 +91,9 @@ async def store(tx: Connection, request_id: UUID, tasks: Sequence[Task]) -> None
                 task.escalated_at,
                 task.answered_at,
                 _as_json(task),
+                task.left_at,
+                task.left_by,
+                task.left_reason,
             )
             for task in tasks
         ],

@@ -10,7 +10,7 @@ from uuid import UUID
 from notifier.domain import SYSTEM
 from privacy_contracts.disclosures import PersonalDataDisclosed
 from privacy_contracts.notices import NoticeFailed, NoticeSent
-from privacy_contracts.requests import RequestClosed
+from privacy_contracts.requests import RequestClosed, RequestReceived
 
 Asked = Literal["verification", "completion", "policy_revised", "escalation"]
 """Why a mail is due."""
@@ -49,6 +49,11 @@ class Notice:
 def late(system: str) -> str:
     """Why an escalation is due, as the ledger says it: one mail per request and system."""
     return f"escalation.{system}"
+
+
+def needs_link(received: RequestReceived) -> bool:
+    """A request that says itself whose it is comes of a closed account: nobody has to prove or confirm anything."""
+    return received.account is None
 
 
 def needs_completion(closed: RequestClosed) -> bool:
