@@ -349,7 +349,14 @@ async def test_a_trail_is_complete_or_names_what_is_missing(
     answer = (await http.get(url, headers=auditor)).json()
     assert (answer["complete"], answer["missing"], answer["unexpected"]) == (True, [], [])
     orders = next(each for each in answer["systems"] if each["system"] == "orders")
-    assert orders == {"system": "orders", "stage": "company", "asked": 1, "answer": "reply.retained", "final": True}
+    assert orders == {
+        "system": "orders",
+        "stage": "company",
+        "asked": 1,
+        "answer": "reply.retained",
+        "final": True,
+        "outstanding": None,
+    }
 
 
 async def test_a_request_that_nobody_knows_is_not_complete(http: httpx.AsyncClient, auditor: Headers) -> None:

@@ -88,6 +88,17 @@ async def test_after_its_final_answer_a_system_learns_nothing_more(dsr: Any, out
     assert await fetched(dsr) == [("system/marketing", "account/a1")]
 
 
+async def test_staff_learn_it_while_a_system_that_is_paper_is_asked_and_are_recorded_themselves(dsr: Any) -> None:
+    await dsr.customer()
+    request, _ = await dsr.deleting()
+    assert (await fetch(dsr, request, "agent-01", "agent")).json() == {"identifiers": KNOWN}
+    actors = [each["actor"] for each in await dsr.events("personal_data.accessed")]
+    assert actors[-1] == "staff/agent-01"
+    await dsr.reply(request, "support")
+    assert (await fetch(dsr, request, "agent-01", "agent")).status_code == 410
+    assert (await fetch(dsr, await dsr.ask(), "agent-01", "agent")).status_code == 404
+
+
 async def test_after_the_closing_nobody_learns_anything(dsr: Any) -> None:
     await dsr.customer()
     request, _ = await dsr.closed()
@@ -126,7 +137,7 @@ async def test_nobody_who_is_not_asked_learns_anything(dsr: Any) -> None:
     assert await fetched(dsr) == []
 
 
-@pytest.mark.parametrize("scope", ["service", "website", "agent", "officer", "auditor", "operator", ""])
+@pytest.mark.parametrize("scope", ["service", "website", "officer", "auditor", "operator", ""])
 async def test_no_other_scope_opens_it(dsr: Any, scope: str) -> None:
     await dsr.customer()
     request, _ = await dsr.deleting()

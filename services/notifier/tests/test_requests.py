@@ -64,6 +64,31 @@ async def test_a_request_is_answered_by_a_link_to_the_known_address(
     assert (sent.body["request"], sent.body["account"], sent.body["repeats"]) == (str(request_id), "a1", 0)
 
 
+async def test_a_request_that_a_closed_account_opened_needs_no_link(
+    notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, request_id: UUID
+) -> None:
+    app, runtime = notifier
+    await deliver(app, runtime, received(request_id).model_copy(update={"account": "a1", "channel": "profile"}))
+    await run_jobs(app, runtime)
+    assert (peers.asked, mail_server.taken) == ([], [])
+    assert await pool.fetchval("SELECT count(*) FROM notifier.notices") == 0
+
+
+async def test_the_last_mail_says_what_dsr_says_is_outstanding(
+    notifier: Notifier, peers: Any, mail_server: Any, request_id: UUID
+) -> None:
+    app, runtime = notifier
+    silent = {"system": "orders", "categories": ["invoices"], "reason": "no_answer", "left_at": NOW.isoformat()}
+    more = {"systems": ["accounts"], "outstanding": [silent], "account_closed": True}
+    peers.message(request_id, template="completion", to="one@example.com", account="a1", link=LINK, **more)
+    await deliver(app, runtime, closed(request_id))
+    await run_jobs(app, runtime)
+    ((_, mail),) = mail_server.taken
+    text = " ".join(mail.get_body(("plain",)).get_content().split())
+    assert "holds: invoices, not confirmed because it has not answered us" in text
+    assert "Your account was closed" in text
+
+
 async def test_an_unknown_address_gets_an_honest_mail_and_leaves_no_trace(
     notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, request_id: UUID
 ) -> None:

@@ -15,13 +15,19 @@ from dsr.queries.personal import Access, final_address
 from dsr.settings import Desk
 
 
-async def address(tx: Connection, desk: Desk, request_id: UUID, client: str, now: datetime) -> str | Refused:
-    """The person's mail address for the system that calls as `client`; recorded as that system's access."""
+async def address(
+    tx: Connection, desk: Desk, request_id: UUID, client: str | None, staff: str | None, now: datetime
+) -> str | Refused:
+    """The person's mail address for the system that calls as `client`, or for staff; recorded as theirs.
+
+    `staff` is `staff/<pseudonym>`, None for who is no member of staff.
+    """
     request = await requests.lock(tx, request_id)
     if request is None:
         return Refused("not_asked")
-    task = learns(Deletion(request, (), await tasks.of_request(tx, request_id)), client)
+    task = learns(Deletion(request, (), await tasks.of_request(tx, request_id)), client, staff=staff is not None)
     if isinstance(task, Refused):
         return task
-    access = Access(f"system/{task.system}", "request", request_id)
+    by_staff = staff if task.transport == "manual" else None
+    access = Access(by_staff or f"system/{task.system}", "request", request_id)
     return await final_address(tx, desk.sealing, request, access, now) or Refused("over")

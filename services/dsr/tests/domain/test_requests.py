@@ -173,7 +173,7 @@ def test_a_button_pressed_twice_does_nothing_the_second_time(status: str) -> Non
 
 def test_somebody_without_an_account_goes_the_same_way_as_the_request_itself() -> None:
     request, said = RECEIVED.request, list(RECEIVED.events)
-    for step in (verify, lambda r, now: confirm(r, DAYS3, now), start, complete):
+    for step in (verify, lambda r, now: confirm(r, DAYS3, now), start, lambda r, now: complete(r, (), now)):
         request, events = accepted(step(request, LATER))
         said += events
     assert (request.status, request.account, request.subject) == ("closed", None, f"request/{ID}")

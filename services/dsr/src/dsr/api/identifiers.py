@@ -12,6 +12,7 @@ from chassis.database import Pool, transaction
 from chassis.problems import Problem
 from chassis.telemetry import about
 from dsr import identifiers
+from dsr.api.actors import actor
 from dsr.domain.requests import Refused
 from dsr.settings import Desk
 
@@ -43,12 +44,14 @@ def router(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
         },
     )
     async def identified(
-        request_id: UUID, response: Response, caller: Annotated[Principal, Depends(auth.require("system"))]
+        request_id: UUID, response: Response, caller: Annotated[Principal, Depends(auth.require("system", "agent"))]
     ) -> Identifiers:
-        """Whom a deletion is about, with or without an account; each answer is recorded as the system's access."""
+        """Whom a deletion is about, with or without an account; each answer is recorded as the caller's access."""
         about(request_id=str(request_id))
+        client = caller.subject if "system" in caller.scopes else None
+        staff = actor("staff", caller) if "agent" in caller.scopes else None
         async with transaction(pool) as tx:
-            found = await identifiers.address(tx, desk, request_id, caller.subject, clock.now())
+            found = await identifiers.address(tx, desk, request_id, client, staff, clock.now())
         if isinstance(found, Refused):
             raise _refusal(found)
         response.headers.update(NO_STORE)

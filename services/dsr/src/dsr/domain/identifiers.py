@@ -4,16 +4,22 @@ from dsr.domain.deletion import Deletion, Task
 from dsr.domain.requests import Refused
 
 
-def learns(deletion: Deletion, client: str) -> Task | Refused:
+def learns(deletion: Deletion, client: str | None, *, staff: bool = False) -> Task | Refused:
     """The task for which the caller needs the identifiers.
 
-    A system over HTTP calls by its `client_id`, one on Kafka by its own name. Nobody is asked before the point of no
-    return; after a final answer, or the closing, there is nothing left to look for.
+    A system over HTTP calls by its `client_id`, one on Kafka by its own name; staff do what manual systems are asked.
+    Nobody is asked before the point of no return; after a final answer, or the closing, there is nothing left to look
+    for.
     """
-    task = next((task for task in deletion.tasks if _caller(task) == client), None)
-    if task is None or task.attempt == 0:
+    theirs = [
+        task
+        for task in deletion.tasks
+        if task.attempt and (_caller(task) == client is not None or (staff and task.transport == "manual"))
+    ]
+    if not theirs:
         return Refused("not_asked")
-    return task if deletion.running and task.status in ("asked", "failed") else Refused("over")
+    still = (task for task in theirs if deletion.running and task.status in ("asked", "failed"))
+    return next(still, Refused("over"))
 
 
 def _caller(task: Task) -> str | None:

@@ -106,8 +106,7 @@ def overtaken(standing: Sequence[Request]) -> Request | None:
     """
     if any(request.status == "deleting" for request in standing):
         return None
-    order = ("confirmed", "verified", "received")
-    return min(standing, key=lambda request: (order.index(request.status), request.received_at), default=None)
+    return min(standing, key=lambda request: (-REVOCABLE.index(request.status), request.received_at), default=None)
 
 
 def account_closed(request: Request, closed_at: datetime, now: datetime) -> Decided | Refused:
@@ -115,7 +114,7 @@ def account_closed(request: Request, closed_at: datetime, now: datetime) -> Deci
 
     No verification and no cooling-off, since there is nothing left to protect; nothing is said to have been verified.
     """
-    if request.status not in ("received", "verified", "confirmed"):
+    if request.status not in REVOCABLE:
         return Refused("wrong_state")
     return Decided(replace(request, status="deleting", started_at=now, account_closed_at=closed_at))
 
