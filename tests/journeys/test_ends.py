@@ -4,8 +4,8 @@ import pytest
 
 from local_stack import clock
 
-from ..invariants import assert_all_hold
-from ..log import read, unique
+from ..invariants import FINAL, assert_all_hold
+from ..log import read
 from ..people import Company, eventually
 
 
@@ -56,5 +56,5 @@ async def test_an_officer_closes_over_a_silent_system_which_comes_back_and_still
 
 
 async def _answered(company: Company, request: str, system: str) -> bool:
-    replies = unique(await read(company.stack, f"replies.{system}"), "reply.done")
-    return any(reply.body["request"] == request for reply in replies)
+    replies = await read(company.stack, f"replies.{system}")
+    return any(reply.type in FINAL and reply.body["request"] == request for reply in replies)

@@ -34,7 +34,7 @@ async def test_a_deletion_goes_through_every_system_without_an_account(dsr: Any)
     await dsr.answered_by_all(request, None)
     last = (await dsr.message(request, "completion")).json()
     assert (last["template"], last["to"], last["account"]) == ("completion", GUEST, None)
-    assert last["systems"] == ["orders", "marketing", "consent", "notifier", "dsr", "audit", "accounts"]
+    assert last["systems"] == ["orders", "marketing", "support", "consent", "notifier", "dsr", "audit", "accounts"]
     await dsr.mail_ended("completion", request)
     assert await dsr.held(request) == set()
     assert (await dsr.http.get(link)).status_code == 200
