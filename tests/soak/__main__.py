@@ -4,7 +4,6 @@ Killed, it is started again in the same way and goes on. `--seconds` ends it bef
 """
 
 import argparse
-import asyncio
 import logging
 import sys
 import time
@@ -25,7 +24,7 @@ def shard_of(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-async def soak(index: int, count: int, seconds: float) -> int:
+def soak(index: int, count: int, seconds: float) -> int:
     """Do what is left of a shard; returns how many rounds were broken."""
     shard, began, longest, broken = f"{index}/{count}", time.monotonic(), 0.0, 0
     folder = DEFAULT_DIRECTORY / "soak" / shard.replace("/", "-of-")
@@ -38,7 +37,7 @@ async def soak(index: int, count: int, seconds: float) -> int:
             if time.monotonic() - began + longest > seconds:
                 print(f"shard {shard}: time is up; the same command goes on with round {number}")
                 return broken
-            found = await rounds.run(number, folder)
+            found = rounds.run(number, folder)
             longest = max(longest, float(found.seconds))
             results.write(shard, found)
             table.write()
@@ -50,7 +49,7 @@ async def soak(index: int, count: int, seconds: float) -> int:
             )
             print("\n".join(f"  {each}" for each in found.broken or ["  all invariants hold"]), flush=True)
         if index == 1 and {each.way for each in results.timings()} != set(timings.WAYS):
-            for timing in await timings.measure(folder):
+            for timing in timings.measure(folder):
                 results.write(shard, timing)
             table.write()
     finally:
@@ -73,4 +72,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     remove_stale()
-    sys.exit(1 if asyncio.run(soak(given.shard[0], given.shard[1], given.seconds)) else 0)
+    sys.exit(1 if soak(given.shard[0], given.shard[1], given.seconds) else 0)

@@ -1,9 +1,9 @@
 """One round: a deployment of its own on the shard's own servers, its share of the matrix, kills at random, a count."""
 
+import asyncio
 import random
 import subprocess
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import httpx
 
 from local_stack import ROOT
 from local_stack.layout import SECONDS
+from local_stack.stack import Stack
 
 from ..crash.plan import Death, matrix
 from ..crash.run import AT_RANDOM, SETTINGS, SMTP_CONNECTIONS, Doubled, Run
@@ -46,54 +47,48 @@ def _git(*line: str) -> str:
     return subprocess.run(["git", *line], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-async def run(number: int, servers: Path) -> Round:
+def run(number: int, servers: Path) -> Round:
     """Do it. Whatever goes wrong stands in the result as broken."""
     seed, deaths, kills = plan(number)
-    began, clock = datetime.now(UTC), time.monotonic()
-    result = Round(
+    began, clock, also = datetime.now(UTC), time.monotonic(), tuple(SECONDS)
+    with deployed(f"soak{number}", without=("website",), also=also, more=SETTINGS, servers=servers) as stack:
+        work, dying, repeated, broken = asyncio.run(_die(stack, seed, deaths, kills))
+    return Round(
         number=number,
         seed=seed,
         revision=revision(),
         began=began.isoformat(timespec="seconds"),
-        seconds=0,
-        dying_seconds=0,
-        kills={},
-        points=[],
-        planned=len(deaths),
-        deletions=0,
-        unknown=0,
-        repeated_mails=0,
-        seen={},
-    )
-    also = tuple(SECONDS)
-    with deployed(f"soak{number}", without=("website",), also=also, more=SETTINGS, servers=servers) as stack:
-        limits = httpx.Limits(keepalive_expiry=2)
-        async with httpx.AsyncClient(timeout=15, limits=limits) as http:
-            company = Doubled(http, stack)
-            work, dying, broken = Run(company, seed, patient=True), time.monotonic(), list[str]()
-            try:
-                await work.go(deaths, kills, deletions=DELETIONS)
-                died = time.monotonic() - dying
-                evidence = await assert_all_hold(company, work.deleted, work.unknown, seconds=LAST_MAIL)
-                again = repeated_mails(evidence)
-                if again > work.mailers_ended * SMTP_CONNECTIONS:
-                    broken.append(f"{again} mails were repeated, and {work.mailers_ended} mailers ended")
-                work.watcher.count(evidence)
-            except* Exception as errors:
-                died, again = time.monotonic() - dying, 0
-                broken += [f"{type(error).__name__}: {error}" for error in leaves(errors)]
-    return replace(
-        result,
         seconds=round(time.monotonic() - clock),
-        dying_seconds=round(died),
+        dying_seconds=round(dying),
         kills=dict(sorted(work.kills.items())),
         points=[list(each) for each in work.deaths],
+        planned=len(deaths),
         deletions=len(work.deleted),
         unknown=len(work.unknown),
-        repeated_mails=again,
+        repeated_mails=repeated,
         seen=work.watcher.seen.as_dict(),
         broken=broken,
     )
+
+
+async def _die(stack: Stack, seed: int, deaths: list[Death], kills: list[str]) -> tuple[Run, float, int, list[str]]:
+    """What was done, for how many seconds processes died, how many mails came again, and what does not hold."""
+    began, repeated, broken = time.monotonic(), 0, list[str]()
+    async with httpx.AsyncClient(timeout=15, limits=httpx.Limits(keepalive_expiry=2)) as http:
+        company = Doubled(http, stack)
+        work = Run(company, seed, patient=True)
+        try:
+            await work.go(deaths, kills, deletions=DELETIONS)
+            died = time.monotonic() - began
+            evidence = await assert_all_hold(company, work.deleted, work.unknown, seconds=LAST_MAIL)
+            work.watcher.count(evidence)
+            repeated = repeated_mails(evidence)
+            if repeated > work.mailers_ended * SMTP_CONNECTIONS:
+                broken.append(f"{repeated} mails were repeated, and {work.mailers_ended} mailers ended")
+        except* Exception as errors:
+            died = time.monotonic() - began
+            broken += [f"{type(error).__name__}: {error}" for error in leaves(errors)]
+    return work, died, repeated, broken
 
 
 def leaves(errors: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -18,6 +18,8 @@ from uuid import uuid4
 
 import httpx
 
+from local_stack.stack import Stack
+
 from ..deployment import deployed
 from ..people import Company, eventually
 from .results import Timing
@@ -58,19 +60,22 @@ WAYS: dict[str, tuple[Ask, int]] = {
 """Each way to say an address, and how many say one at a time."""
 
 
-async def measure(servers: Path) -> list[Timing]:
+def measure(servers: Path) -> list[Timing]:
     """Measure every way, on a deployment in which nobody dies."""
-    drawn, found = random.Random(SEED), []  # noqa: S311 - repeatable, and nothing is secret here
     with deployed("timings", servers=servers) as stack:
-        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(keepalive_expiry=2)) as http:
-            company = Company(http, stack)
-            for way, (ask, at_once) in WAYS.items():
-                known = await _customers(company)
-                unknown = [f"nobody-{uuid4().hex[:10]}@example.com" for _ in range(EACH)]
-                times = await _interleaved(company, ask, at_once, known, unknown, drawn)
-                timing = compare(way, *times)
-                found.append(timing)
-                print(f"{way}: delta {timing.delta:+.3f}, p {timing.p:.3f}", flush=True)
+        return asyncio.run(_measure(stack))
+
+
+async def _measure(stack: Stack) -> list[Timing]:
+    drawn, found = random.Random(SEED), []  # noqa: S311 - repeatable, and nothing is secret here
+    async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(keepalive_expiry=2)) as http:
+        company = Company(http, stack)
+        for way, (ask, at_once) in WAYS.items():
+            known = await _customers(company)
+            unknown = [f"nobody-{uuid4().hex[:10]}@example.com" for _ in range(EACH)]
+            timing = compare(way, *await _interleaved(company, ask, at_once, known, unknown, drawn))
+            found.append(timing)
+            print(f"{way}: delta {timing.delta:+.3f}, p {timing.p:.3f}", flush=True)
     return found
 
 
