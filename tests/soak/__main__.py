@@ -1,18 +1,20 @@
 """`python -m tests.soak --shard 1/4`: this shard's rounds that are not done yet, one after the other.
 
-Killed, it is started again in the same way and goes on. `--seconds` ends it before a round that would not fit.
+Killed, it is started again in the same way and goes on. `--seconds` ends it before a round that would not fit. The
+first shard also measures the times of answers (`--timings` for these alone).
 """
 
 import argparse
 import logging
 import sys
 import time
+from pathlib import Path
 
 from local_stack import DEFAULT_DIRECTORY
 from local_stack import servers as local_servers
 
 from ..crash.watching import Seen, together
-from ..deployment import remove_stale
+from ..deployment import SERVERS, remove_stale
 from . import results, rounds, table, timings
 
 
@@ -49,12 +51,17 @@ def soak(index: int, count: int, seconds: float) -> int:
             )
             print("\n".join(f"  {each}" for each in found.broken or ["  all invariants hold"]), flush=True)
         if index == 1 and {each.way for each in results.timings()} != set(timings.WAYS):
-            for timing in timings.measure(folder):
-                results.write(shard, timing)
-            table.write()
+            measure(folder)
     finally:
         local_servers.halt(folder)
     return broken + _not_seen(shard)
+
+
+def measure(servers: Path) -> None:
+    """Measure how long answers take, and note it."""
+    for timing in timings.measure(servers):
+        results.write("timings", timing)
+    table.write()
 
 
 def _not_seen(shard: str) -> int:
@@ -69,7 +76,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--shard", type=shard_of, default=(1, 1), help="such as 2/4")
     parser.add_argument("--seconds", type=float, default=3600, help="start no round that would end later")
+    parser.add_argument("--timings", action="store_true", help="measure the times of answers anew, and do nothing else")
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     remove_stale()
+    if given.timings:
+        measure(SERVERS)
+        sys.exit()
     sys.exit(1 if soak(given.shard[0], given.shard[1], given.seconds) else 0)
