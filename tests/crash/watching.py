@@ -15,19 +15,22 @@ from typing import Any
 
 import asyncpg
 import httpx
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment as Assignment
+from aiokafka.errors import KafkaError
 
-from local_stack import LocalStackError, servers
+from local_stack import LocalStackError
 from privacy_contracts.topology import topics
 
 from ..invariants import Evidence
+from ..log import login
 from ..people import Company, eventually
 from .plan import INSTANCES
 
 _SKIPPED = re.compile(r"^consumer_repeated_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 _NO_DATABASE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-_AWAY = (*_NO_DATABASE, httpx.HTTPError, KafkaException, LocalStackError, TimeoutError)
+_AWAY = (*_NO_DATABASE, httpx.HTTPError, KafkaError, LocalStackError, TimeoutError)
 
 
 @dataclass
@@ -66,10 +69,9 @@ class Watcher:
 
     company: Company
     seen: Seen = field(default_factory=Seen)
-    _kafka: AdminClient | None = None
     _skips: dict[tuple[str, int], int] = field(default_factory=dict)
     _holders: dict[str, str] = field(default_factory=dict)
-    _owners: dict[str, dict[tuple[str, int], str]] = field(default_factory=lambda: defaultdict(dict))
+    _owners: dict[str, dict[TopicPartition, str]] = field(default_factory=lambda: defaultdict(dict))
     _members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     async def run(self) -> None:
@@ -102,25 +104,29 @@ class Watcher:
         return str(told or "")
 
     async def _look_at_groups(self) -> None:
-        for service, now in (await asyncio.to_thread(self._assignments)).items():
+        for service, now in (await self._assignments()).items():
             owners, members = self._owners[service], self._members[service]
             if any(owners.get(place, owner) != owner and owner in members for place, owner in now.items()):
                 self.seen.rebalances += 1
             owners.update(now)
-            self._members[service] = set(now.values())
+            self._members[service] = set(now.values()) or members
 
-    def _assignments(self) -> dict[str, dict[tuple[str, int], str]]:
+    async def _assignments(self) -> dict[str, dict[TopicPartition, str]]:
         """Which member has which partition, by service, as the broker tells it; a group on the move has none."""
-        deployment = self.company.stack.deployment
-        groups = {f"{deployment.prefix}{service}": service for service in INSTANCES}
-        self._kafka = self._kafka or servers.admin(deployment.servers)  # answers come only while it lives
-        told: dict[str, Any] = self._kafka.describe_consumer_groups(list(groups), request_timeout=5)
-        found: dict[str, dict[tuple[str, int], str]] = {}
-        for group, future in told.items():
-            members = [(each.member_id, each.assignment) for each in future.result(timeout=10).members]
-            places = {(at.topic, at.partition): who for who, has in members if has for at in has.topic_partitions}
-            if places:
-                found[groups[group]] = places
+        prefix, found = self.company.stack.deployment.prefix, dict[str, dict[TopicPartition, str]]()
+        kafka = AIOKafkaAdminClient(**login(self.company.stack))
+        try:
+            async with asyncio.timeout(10):
+                await kafka.start()
+                for service in INSTANCES:  # one by one: the library cannot read the answer about several
+                    [told] = await kafka.describe_consumer_groups([f"{prefix}{service}"])
+                    members = [each for each in told.to_object()["groups"][0]["members"] if each["member_assignment"]]
+                    has = [(each["member_id"], each["member_assignment"]) for each in members]
+                    found[service] = {
+                        at: who for who, parts in has if parts for at in Assignment.decode(parts).partitions()
+                    }
+        finally:
+            await kafka.close()
         return found
 
     # What a dead instance leaves
