@@ -6,6 +6,7 @@ first shard also measures the times of answers (`--timings` for these alone).
 
 import argparse
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -79,6 +80,7 @@ if __name__ == "__main__":
     parser.add_argument("--timings", action="store_true", help="measure the times of answers anew, and do nothing else")
     given = parser.parse_args()
     logging.disable(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so the deployment is removed
     remove_stale()
     if given.timings:
         measure(SERVERS)
