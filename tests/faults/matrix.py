@@ -52,8 +52,8 @@ class Cell:
         """Why there is no such case."""
         if self.fault != "full" or self.victim in SERVERS:
             return None
-        if self.victim == "audit":
-            return "audit erases no keys, so it writes no file"
+        if self.victim in ("consent", "audit"):
+            return "it seals nothing of its own, so it erases no key and writes no file"
         if self.moment != "batch":
             return "the one file of a service is its erasure ledger, which it writes while it applies a batch"
         return None

@@ -42,7 +42,6 @@ async def intake(story: Story) -> AsyncIterator[None]:
 async def batch(story: Story) -> AsyncIterator[None]:
     """The person has confirmed; what comes of it stands in the middle of a batch."""
     actor = story.cell.actor
-    await story.choose()  # so that consent too has something to erase
     await story.confirm()
     async with _locked(story.stack, actor, "audit.entries" if actor == "audit" else "chassis.inbox"):
         await _held(story.stack, actor)
