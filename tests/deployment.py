@@ -20,6 +20,7 @@ from uuid_utils.compat import uuid7
 from local_stack import DEFAULT_DIRECTORY, LocalStackError
 from local_stack.layout import PROCESSES
 from local_stack.stack import Stack
+from local_stack.state import write_plan
 from local_stack.supervisor import read_plan
 
 SERVERS = DEFAULT_DIRECTORY / "test"
@@ -41,6 +42,26 @@ def quick_settings(more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str,
 
 
 @contextlib.contextmanager
+def made(
+    name: str, *, more: Mapping[str, Mapping[str, str]] | None = None, servers: Path | None = SERVERS
+) -> Iterator[Stack]:
+    """A deployment of which nothing runs yet, gone in the end; on servers of its own where none are named."""
+    unique = f"{name}{uuid7().hex[-8:]}"
+    folder = FOLDER / unique
+    folder.mkdir(parents=True)
+    (folder / "owner").write_text(json.dumps([os.getpid(), psutil.Process().create_time()]))
+    stack = Stack(
+        folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=servers, env=quick_settings(more or {})
+    )
+    write_plan(folder, stack.plan())
+    try:
+        yield stack
+    finally:
+        keep_logs(stack, unique)
+        stack.reset()
+
+
+@contextlib.contextmanager
 def deployed(
     name: str,
     *,
@@ -49,20 +70,10 @@ def deployed(
     more: Mapping[str, Mapping[str, str]] | None = None,
     servers: Path = SERVERS,
 ) -> Iterator[Stack]:
-    """A running, supervised deployment of its own, with second instances `also`; `more` adds settings by process."""
-    unique = f"{name}{uuid7().hex[-8:]}"
-    folder = FOLDER / unique
-    folder.mkdir(parents=True)
-    (folder / "owner").write_text(json.dumps([os.getpid(), psutil.Process().create_time()]))
-    stack = Stack(
-        folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=servers, env=quick_settings(more or {})
-    )
-    try:
+    """A running, supervised deployment, with second instances `also`; `more` adds settings by process."""
+    with made(name, more=more, servers=servers) as stack:
         stack.up([*(each for each in PROCESSES if each not in without), *also], seconds=90)
         yield stack
-    finally:
-        keep_logs(stack, unique)
-        stack.reset()
 
 
 def keep_logs(stack: Stack, unique: str) -> None:

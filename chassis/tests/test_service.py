@@ -249,3 +249,22 @@ async def test_half_a_service_ends(rt: Runtime[Any], process: Processes, environ
     out, err = await serving.communicate()
     assert serving.returncode == -signal.SIGTERM, (out, err)
     assert b"a part of the service has ended: ZeroDivisionError" in err
+
+
+async def test_nothing_is_answered_before_what_was_erased_is_erased_again(
+    rt: Runtime[Any], process: Processes, environment: dict[str, str]
+) -> None:
+    """A restored backup may have brought keys back; whoever asks meanwhile is told to come again."""
+    site = Site(environment)
+    async with transaction(rt.pool) as tx:
+        await tx.execute("LOCK TABLE keys.owners IN ACCESS EXCLUSIVE MODE")
+        await process("serve")
+        alive = await until(lambda: site.get("/livez"))
+        early = await site.get("/v1/dead-letters")
+        assert (alive.status_code, early and early.status_code) == (200, 503)
+        assert early is not None
+        assert early.json()["type"] == "/problems/starting"
+    await until(site.ready)
+    late = await site.get("/v1/dead-letters")
+    assert late is not None
+    assert late.status_code == 401

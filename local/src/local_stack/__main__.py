@@ -75,7 +75,10 @@ def _folders(arguments: argparse.Namespace) -> list[Path]:
 def _deployments() -> list[Stack]:
     """Return what the tests have deployed, or left behind."""
     folders = sorted(DEFAULT_DIRECTORY.glob("deployments/*"))
-    return [Stack(folder, servers_directory=TESTS) for folder in folders]
+    return [
+        read_plan(folder) if (folder / "plan.json").exists() else Stack(folder, servers_directory=TESTS)
+        for folder in folders
+    ]
 
 
 def _up(arguments: argparse.Namespace) -> None:

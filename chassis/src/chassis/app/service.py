@@ -11,7 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Response
 from fastapi.responses import JSONResponse
 from opentelemetry.metrics import get_meter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -24,6 +24,7 @@ from chassis.consumer.batches import Batches
 from chassis.consumer.subscription import Subscription
 from chassis.database import Pool, repeat, transaction
 from chassis.migrate import Migration
+from chassis.problems import Problem
 from chassis.sealing import WrongKey
 from chassis.settings import Settings
 from privacy_contracts import asyncapi
@@ -126,6 +127,11 @@ class Service:
                 _gauge(name).set(await read(tx))
 
     @property
+    def starting(self) -> bool:
+        """Whether what was erased may not be erased again yet."""
+        return self._started is not None
+
+    @property
     def stopped(self) -> Mapping[str, str]:
         """Topics of which nothing more is applied, and why. HTTP and the other topics go on: that is ready."""
         return self._subscription.stopped
@@ -187,6 +193,10 @@ def http(runtime: Runtime[Settings], app: App, service: Service | None) -> FastA
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    async def started() -> None:
+        if service and service.starting:
+            raise Problem(503, "starting", "Try again shortly", headers={"Retry-After": "2"})
+
     for router in (*app.routers, letters.router(runtime, app)):
-        api.include_router(router)
+        api.include_router(router, dependencies=[Depends(started)])
     return api

@@ -222,7 +222,7 @@ def platform() -> Iterator[Platform]:
 
 
 @pytest.fixture(scope="session")
-def bench(platform: Platform) -> Iterator[Bench]:
+def bench(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Topics and rights under a prefix of its own, and a database of its own."""
     found = servers.start(DEFAULT_DIRECTORY / "test")
     prefix, database = f"orders-{uuid4().hex[:8]}.", f"orders_test_{uuid4().hex[:8]}"
@@ -241,6 +241,7 @@ def bench(platform: Platform) -> Iterator[Bench]:
         "PORT": str(free_port()),
         "SCHEMAS": str(Path(ROOT, "contracts", "schemas")),
         "SESSION_TIMEOUT_MS": str(SESSION_MS),
+        "ERASURE_LEDGER": str(tmp_path_factory.mktemp("orders") / "erasures"),
         **platform.environment(),
     }
     migrating = os.environ | environment | {"OWNER_DATABASE_URL": urls["orders_owner"]}

@@ -230,3 +230,30 @@ async def test_a_database_of_the_earlier_version_is_brought_up_and_that_version_
     finally:
         await connection.close()
         await databases.drop_database(found.url, database)
+
+
+@pytest.mark.promise(67)
+async def test_what_a_restored_backup_brings_back_is_deleted_again_and_answered_the_same(bench: Bench) -> None:
+    """Dsr, which does not tell the guest's address a second time, is not asked."""
+    eve, tables = address(), ("orders", "customers", "answers")
+    async with bench.orders():
+        await guest(bench, eve)
+        account = await bench.customer()
+        await bench.order(account)
+        backup = [await bench.rows(f"SELECT t::text FROM {table} AS t") for table in tables]  # noqa: S608 - constants
+        requests = [await ask(bench, None, eve), await ask(bench, account, address())]
+        [first], _ = [await bench.answered(each) for each in requests]
+    for table, rows in zip(tables, backup, strict=True):
+        restore = f"INSERT INTO {table} SELECT (t::{table}).* FROM unnest($1::text[]) AS t"  # noqa: S608 - constants
+        await bench.rows(f"TRUNCATE {table}")
+        await bench.rows(restore, [text for (text,) in rows])
+    assert await held(bench, eve) == ["orders"]
+    async with bench.orders():
+        assert await held(bench, eve) == []
+        assert await bench.holds("orders", account) == 0
+        assert (await bench.order(account)).status_code == 404
+        asked = len(bench.platform.asked)
+        await ask(bench, None, eve, request=requests[0], attempt=2)
+        _, again = await bench.answered(requests[0], 2)
+    assert again.reply == first.reply
+    assert len(bench.platform.asked) == asked

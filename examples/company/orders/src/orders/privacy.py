@@ -21,6 +21,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from asyncpg.pool import PoolConnectionProxy
 from jsonschema import Draft202012Validator, ValidationError
 
+from orders import erasures
+
 log = logging.getLogger("orders")
 env = os.environ
 PREFIX = env.get("TOPIC_PREFIX", "privacy.")
@@ -83,23 +85,23 @@ async def identifiers(request: UUID) -> list[str]:
         await asyncio.sleep(1)
 
 
-async def remove(tx: Connection, account: str | None, emails: list[str]) -> tuple[int, date | None]:
+async def remove(tx: Connection, account: str | None, emails: list[str]) -> tuple[int, list[UUID], date | None]:
     """Delete what no law makes us keep of the account, and of a guest with one of these addresses.
 
-    Gives how many records went, and until when an invoice stays.
+    Gives how many records went, which orders were among them, and until when an invoice stays.
     """
     known = await tx.fetchval("SELECT count(*) FROM customers WHERE account = $1 AND NOT gone", account)
     if account:
         await account_gone(tx, account)
     orders = await tx.fetch(
-        "DELETE FROM orders WHERE account = $1 OR email = ANY ($2) RETURNING invoice", account, emails
+        "DELETE FROM orders WHERE account = $1 OR email = ANY ($2) RETURNING id, invoice", account, emails
     )
     theirs = (account, [order["invoice"] for order in orders])
     await tx.execute(
         "DELETE FROM invoices WHERE (account = $1 OR number = ANY ($2)) AND keep_until < current_date", *theirs
     )
     until = await tx.fetchval("SELECT max(keep_until) FROM invoices WHERE account = $1 OR number = ANY ($2)", *theirs)
-    return known + len(orders), until
+    return known + len(orders), [order["id"] for order in orders], until
 
 
 async def delete(tx: Connection, request: UUID, account: str | None, emails: list[str]) -> tuple[str, dict[str, Any]]:
@@ -110,7 +112,7 @@ async def delete(tx: Connection, request: UUID, account: str | None, emails: lis
     if stored:
         return stored["type"], json.loads(stored["body"])
     log.info("request %s: deleting", request)
-    records, until = await remove(tx, account, emails)
+    records, orders, until = await remove(tx, account, emails)
     await asyncio.sleep(float(env.get("TASK_DELAY", "0")))  # a slow task, for whoever wants to kill us in its middle
     now = datetime.now(UTC).isoformat()
     body: dict[str, Any] = {"request": str(request), "system": "orders"} | ({"account": account} if account else {})
@@ -122,6 +124,7 @@ async def delete(tx: Connection, request: UUID, account: str | None, emails: lis
         kind, body["records"] = "reply.done", records
     else:
         kind = "reply.not_found"
+    erasures.note(account, orders, kind, body)
     await tx.execute("INSERT INTO answers VALUES ($1, $2, $3)", request, kind, json.dumps(body))
     return kind, body
 
@@ -197,6 +200,7 @@ async def consume(pool: Pool, ready: set[str]) -> None:
             heartbeat_interval_ms=int(env.get("SESSION_TIMEOUT_MS", "10000")) // 4,
         )
         try:
+            await erasures.repeat(pool)
             await producer.start()
             await consumer.start()
             ready.add("kafka")
