@@ -12,9 +12,10 @@ from chassis import timers
 from chassis.database import Connection
 from chassis.outbox import emit_all
 from chassis.telemetry import about
-from dsr.domain import addresses, deletion
+from dsr.domain import addresses
 from dsr.domain import requests as decide
 from dsr.domain.requests import Decided, Refused, Request
+from dsr.domain.tasks import freeze
 from dsr.queries import accounts, requests
 from dsr.queries.personal import TYPED, owner_of_request
 from dsr.settings import Desk
@@ -61,7 +62,7 @@ async def verify(tx: Connection, request: Request, now: datetime) -> Refused | N
     decided = decide.verify(request, now)
     if isinstance(decided, Refused):
         return decided
-    await requests.freeze_systems(tx, request.id, deletion.freeze(systems()))
+    await requests.freeze_systems(tx, request.id, freeze(systems()))
     await _store(tx, decided, now)
     return None
 

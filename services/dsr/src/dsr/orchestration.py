@@ -18,6 +18,7 @@ from dsr.domain import deletion
 from dsr.domain import requests as decide
 from dsr.domain.deletion import SYSTEM, Deletion, Effect, Step
 from dsr.domain.requests import Refused, Request
+from dsr.domain.tasks import freeze, thaw
 from dsr.queries import accounts, requests, tasks
 from dsr.queries.personal import FINAL, Access, account_address, owner_of_account, owner_of_request, typed_address
 from dsr.settings import Desk
@@ -35,7 +36,7 @@ async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> 
     if request is None:
         return
     request = await case.matched(tx, desk, request, now)
-    stages, listed = deletion.thaw(await requests.frozen_systems(tx, request_id))
+    stages, listed = thaw(await requests.frozen_systems(tx, request_id))
     before = Deletion(request, stages, listed)
     step = deletion.begin(before, now)
     if step.deletion is None:
@@ -76,9 +77,9 @@ async def _begin_without_account(
 ) -> None:
     frozen = await requests.frozen_systems(tx, request.id)
     if frozen is None:
-        frozen = deletion.freeze(systems())
+        frozen = freeze(systems())
         await requests.freeze_systems(tx, request.id, frozen)
-    before = Deletion(request, *deletion.thaw(frozen))
+    before = Deletion(request, *thaw(frozen))
     step = deletion.begin_without_account(before, closed_at, now)
     if step.deletion is not None:
         await _hold_final_address(tx, desk, request, now)
@@ -125,7 +126,7 @@ async def _locked(tx: Connection, request_id: UUID) -> Deletion | None:
     request = await requests.lock(tx, request_id)
     if request is None:
         return None
-    stages, _ = deletion.thaw(await requests.frozen_systems(tx, request_id))
+    stages, _ = thaw(await requests.frozen_systems(tx, request_id))
     return Deletion(request, stages, await tasks.of_request(tx, request_id))
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from dsr.domain.deletion import Task
+from dsr.domain.tasks import Task
 
 NOTE = (
     "These systems have not told us that they deleted what they hold. Closing the request does not end the duty: the "

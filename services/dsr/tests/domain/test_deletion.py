@@ -10,21 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsr.domain.deletion import (
-    Alarm,
-    Deletion,
-    Step,
-    Task,
-    answer,
-    ask_again,
-    begin,
-    escalate,
-    freeze,
-    own_answer,
-    remind,
-    thaw,
-)
+from dsr.domain.deletion import Alarm, Deletion, Step, answer, ask_again, begin, escalate, own_answer, remind
 from dsr.domain.requests import Request, Status
+from dsr.domain.tasks import Task, freeze, thaw
 from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
 from privacy_contracts.requests import DeletionRequested, RequestClosed, SystemEscalated
 from privacy_contracts.topology import System, Systems

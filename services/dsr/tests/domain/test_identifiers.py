@@ -3,9 +3,10 @@ from uuid import UUID
 
 import pytest
 
-from dsr.domain.deletion import Deletion, Task
+from dsr.domain.deletion import Deletion
 from dsr.domain.identifiers import learns
 from dsr.domain.requests import Refused, Request
+from dsr.domain.tasks import Task
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TASKS = (

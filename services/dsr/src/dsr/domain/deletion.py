@@ -8,15 +8,15 @@ outstanding: from the due date on, and until its real answer comes.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from dsr.domain.deadlines import KEEP_FINAL_ADDRESS, is_due, record_kept_until
 from dsr.domain.requests import Refused, Request, account_closed, complete, start
+from dsr.domain.tasks import Task, TaskStatus
 from privacy_contracts.envelope import Event
 from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
 from privacy_contracts.requests import DeletionRequested, SystemEscalated, SystemLeftOutstanding
-from privacy_contracts.topology import Systems
 
 SYSTEM = "dsr"
 """This service in `systems.toml`: it holds personal data, and is asked like any other."""
@@ -24,45 +24,8 @@ SYSTEM = "dsr"
 ACCOUNTS = "accounts"
 """The system whose word it is that an account is gone."""
 
-TaskStatus = Literal["waiting", "asked", "failed", "done", "retained", "not_found"]
 Effect = Literal["final", "again", "none"]
 AlarmKind = Literal["reminder", "escalation", "retry", "destroy_address"]
-
-FINAL = ("done", "retained", "not_found")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What one system was asked, and what it answered. `attempt` counts the askings; 0 is not asked yet.
-
-    `left_…` say when an officer (`staff/<pseudonym>`) went on without its answer, and why.
-    """
-
-    system: str
-    stage: str
-    transport: str
-    client_id: str | None
-    deadline_days: int
-    categories: tuple[str, ...]
-    status: TaskStatus = "waiting"
-    attempt: int = 0
-    due_at: datetime | None = None
-    escalated_at: datetime | None = None
-    answered_at: datetime | None = None
-    items: tuple[RetainedItem, ...] = ()
-    left_at: datetime | None = None
-    left_by: str | None = None
-    left_reason: str | None = None
-
-    @property
-    def waited_for(self) -> bool:
-        """Whether its stage lasts until it answers."""
-        return self.status in ("asked", "failed") and self.left_at is None
-
-    @property
-    def outstanding(self) -> bool:
-        """Whether an officer went on without it, and no final answer has come since."""
-        return self.status not in FINAL and self.left_at is not None
 
 
 @dataclass(frozen=True)
@@ -101,32 +64,6 @@ class Step:
     events: tuple[Event, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     effect: Effect = "none"
-
-
-def freeze(systems: Systems) -> dict[str, Any]:
-    """The systems of today and their stages, as JSON, for one request. Later changes of the list do not touch it."""
-    return {
-        "stages": list(systems.stages),
-        "systems": [
-            {
-                "system": system.name,
-                "stage": system.stage,
-                "transport": system.transport,
-                "client_id": system.client_id,
-                "deadline_days": system.deadline_days,
-                "categories": list(system.categories),
-            }
-            for system in systems.by_name.values()
-        ],
-    }
-
-
-def thaw(frozen: dict[str, Any] | None) -> tuple[tuple[str, ...], tuple[Task, ...]]:
-    """The stages in their order, and each system's task, from what `freeze` made; neither before verification."""
-    if frozen is None:
-        return (), ()
-    tasks = (Task(**(each | {"categories": tuple(each["categories"])})) for each in frozen["systems"])
-    return tuple(frozen["stages"]), tuple(tasks)
 
 
 def begin(deletion: Deletion, now: datetime) -> Step:

@@ -1,7 +1,8 @@
 """Which system may learn whom a deletion is about: one that is being asked, until its answer is recorded."""
 
-from dsr.domain.deletion import Deletion, Task
+from dsr.domain.deletion import Deletion
 from dsr.domain.requests import Refused
+from dsr.domain.tasks import Task
 
 
 def learns(deletion: Deletion, client: str | None, *, staff: bool = False) -> Task | Refused:

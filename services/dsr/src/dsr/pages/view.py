@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from dsr.domain.deletion import ACCOUNTS, FINAL, Task
+from dsr.domain.deletion import ACCOUNTS
 from dsr.domain.requests import Request
+from dsr.domain.tasks import FINAL, Task
 from dsr.pages import words
 
 

@@ -12,8 +12,9 @@ from uuid_utils.compat import uuid7
 from chassis.database import Connection
 from chassis.outbox import emit
 from chassis.sealing import KeyErased, Sealing
-from dsr.domain.deletion import SYSTEM, Task
+from dsr.domain.deletion import SYSTEM
 from dsr.domain.requests import Request
+from dsr.domain.tasks import Task
 from dsr.queries import tasks
 from privacy_contracts.accesses import PersonalDataAccessed
 from privacy_contracts.disclosures import PersonalDataDisclosed

@@ -9,7 +9,7 @@ from asyncpg import Record
 from uuid_utils.compat import uuid7
 
 from chassis.database import Connection
-from dsr.domain.deletion import Task
+from dsr.domain.tasks import Task
 from privacy_contracts.replies import RetainedItem
 
 _COLUMNS = (
