@@ -19,6 +19,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from chassis.app.service import http
 from dsr.pages import brand, words
+from privacy_contracts.accounts import AccountDeleted
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 ARGUMENTS = [
@@ -79,6 +80,23 @@ async def prepared(dsr: Any) -> dict[str, str]:
     async def customer(name: str) -> str:
         await dsr.customer(name, f"{name}@example.com")
         return f"{name}@example.com"
+
+    request, paths["outstanding"] = await dsr.deleting(await customer("a7"))
+    for system in ("marketing", "support"):
+        await dsr.reply(request, system, account="a7")
+    await dsr.pass_time(timedelta(days=41))  # the answer is due
+    left, officer = {"systems": ["orders"], "reason": "no_answer"}, dsr.headers("officer-01", "officer")
+    await dsr.http.post(f"/v1/requests/{request}/outstanding", json=left, headers=officer)
+    for system in ("consent", "notifier", "audit", "accounts"):
+        await dsr.relay()
+        await dsr.reply(request, system, account="a7")
+    await customer("a8")
+    await dsr.deliver(AccountDeleted(id="a8", version=2, deleted_at=dsr.clock.now()))
+    request = await dsr.pool.fetchval("SELECT id FROM dsr.requests WHERE channel = 'profile'")
+    for system in ("orders", "marketing", "support", "consent", "notifier", "audit"):
+        await dsr.reply(request, system, account="a8")
+        await dsr.relay()
+    paths["account_closed"] = await dsr.link(request, "completion")
 
     request, paths["done"] = await dsr.deleting(await customer("a1"))
     await dsr.reply(request, "orders", "retained")
@@ -179,6 +197,14 @@ async def test_no_page_speaks_of_an_account_to_somebody_who_has_none(dsr: Any, t
     assert "looks for your mail address and deletes what it finds" in said["guest-confirm"]
     assert "Nothing was deleted." in said["guest-withdrawn"]
     assert "Every system has answered" in said["guest-done"]
+
+
+async def test_a_page_claims_no_end_that_is_not_there(dsr: Any, text_of: Callable[[str], str]) -> None:
+    paths = await prepared(dsr)
+    outstanding = text_of((await dsr.http.get(paths["outstanding"])).text)
+    assert "Not everything is deleted yet" in outstanding
+    assert "We have no word from 1 of 8 systems, named below" in outstanding
+    assert "Your data is deleted" in text_of((await dsr.http.get(paths["account_closed"])).text)
 
 
 async def test_no_page_names_the_address_or_another_site(dsr: Any) -> None:
