@@ -201,8 +201,13 @@ async def test_who_answered_and_where_it_can_be_looked_up_is_on_the_topic_and_ke
     assert await dsr.pool.fetchval("SELECT evidence FROM dsr.replies WHERE request_id = $1", request) == evidence
 
 
-@pytest.mark.parametrize("outcome", ["done", "retained", "not_found", "failed"])
-@pytest.mark.parametrize("evidence", [None, "", "I shredded Ann's letters", "ann@example.com", "SUP", "9f86d081"])
+@pytest.mark.parametrize(
+    ("outcome", "evidence"),
+    [
+        *((outcome, None) for outcome in ("done", "retained", "not_found", "failed")),
+        *(("done", text) for text in ("", "I shredded Ann's letters", "ann@example.com", "SUP", "9f86d081")),
+    ],
+)
 async def test_staff_answer_with_evidence_that_names_nobody_or_not_at_all(
     dsr: Any, outcome: str, evidence: str | None
 ) -> None:
