@@ -71,8 +71,11 @@ async def test_any_start_order_works_and_what_lacks_is_named(
     assert alive is not None
     assert alive.status_code == 200
     async with forward(database, f"127.0.0.1:{servers.postgres.port}"):
-        await until(lambda: names("consumer", "Kafka: KafkaConnectionError"))
-        assert set(await site.missing() or {}) == {"consumer", "relay"}
+        await until(lambda: names("service", "waiting: KafkaConnectionError"))
+        assert set(await site.missing() or {}) == {"service", "consumer", "relay"}
+        served = await site.get("/database")
+        assert served is not None
+        assert served.status_code == 200
         async with forward(broker, servers.kafka.bootstrap):
             await until(site.ready)
             assert await reached(rt.pool, 1) == [1]

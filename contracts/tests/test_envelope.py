@@ -18,6 +18,7 @@ from . import golden
 ACCOUNT, REQUEST = "acc-01HX3K7Q2M", "019c0d5a-7c1e-7b42-9a55-3f6e0c2d1a01"
 NOTICE = "019c0d5a-8d20-7c11-8f3a-5b1c2e4d6f02"
 DEAD_LETTER = "019c0d5a-9e31-7d22-b14b-6c2d3f5e7a03"
+RECOVERY = "019c0d5a-af42-7e33-925c-7d3e4a6f8b05"
 ACCESS = "019c0d5a-af42-7e33-925c-7d3e4a6f8b04"
 
 ADDRESSED = {
@@ -48,6 +49,7 @@ ADDRESSED = {
     "disclosure.refused": ("disclosures.accounts", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
     "personal_data.accessed": ("accesses.audit", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
     "operator.acted": ("accesses.notifier", DEAD_LETTER, "account/acc-01HX3K7Q2M"),
+    "service.recovered": ("accesses.dsr", RECOVERY, f"recovery/{RECOVERY}"),
 }
 ADDRESSED_WITHOUT_OPTIONAL = ADDRESSED | {
     "accounts.heartbeat": ("accounts", "heartbeat/2", "heartbeat/2"),

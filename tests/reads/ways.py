@@ -153,6 +153,7 @@ COMMANDS: dict[str, Way] = {
     "serve": "the ways above",
     "migrate": "changes tables, shows no row",
     "replay": "the projections' own handlers, from the log into the same tables; prints a count",
+    "recover": "the service's own events, from the log into its own tables; prints ids and codes, and is an event",
     "dead-letters list": "reasons and places, no bodies",
     "dead-letters show": Reads("accesses.dsr", "operator.acted", {"action": "dead_letter_shown"}),
     "dead-letters replay": Reads("accesses.consent", "operator.acted", {"action": "dead_letter_replayed"}),

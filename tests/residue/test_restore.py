@@ -27,6 +27,7 @@ from .story import ADDRESS, GUEST, VALUES, Story, psql, sealing, tidy
 from .test_deletion import unlisted
 
 SEALED = {"dsr": "dsr.accounts", "notifier": "notifier.accounts"}
+ON_CHASSIS = [each for each in SERVICES if each != "orders"]
 GONE = {
     "dsr": "SELECT EXISTS (SELECT FROM dsr.deleted_accounts WHERE id = $1)",
     "notifier": "SELECT EXISTS (SELECT FROM notifier.tombstones WHERE account = $1)",
@@ -59,12 +60,14 @@ async def _restore(stack: Stack, story: Story) -> Restored:
     await _read_anew(stack)
     before = {each: await _keys(stack, each, story.account) for each in SEALED}
     for service in SEALED:
-        await asyncio.to_thread(_replay_ledger, stack, service)
+        await asyncio.to_thread(_verb, stack, service, "dead-letters", "list")  # as every verb: the ledger, before all else
     opened = [each for each in SEALED if await _opens(stack, each, story.account)]
     keys = {each: (before[each], await _keys(stack, each, story.account)) for each in SEALED}
     async with httpx.AsyncClient(timeout=15) as http:
         company = Company(http, stack)
         many = await _mails(company)
+        for service in ON_CHASSIS:
+            await asyncio.to_thread(_verb, stack, service, "recover", "--operator", "operator-01")
         await asyncio.to_thread(stack.start, *SERVICES)
         await asyncio.to_thread(stack.wait, *SERVICES, seconds=90)
 
@@ -75,7 +78,7 @@ async def _restore(stack: Stack, story: Story) -> Restored:
         list_ = await company.send("GET", "accounts", "/v1/marketing-list", "marketing")
         search = await company.send("POST", "accounts", "/v1/customers/find", "website", json={"email": ADDRESS})
         page = await company.send("GET", "dsr", f"/v1/requests/{story.request}", "website")
-        told = [search.status_code, page.status_code, int(ADDRESS in list_.text)]
+        told = [search.status_code, int(ADDRESS in list_.text), int(ADDRESS in page.text)]
         for _ in range(2):
             await tidy(stack)
         found = await look(stack, Scanner(VALUES))
@@ -105,11 +108,8 @@ async def _read_anew(stack: Stack) -> None:
     await until("the group to be deleted", deleted, 60, every=0.5)
 
 
-def _replay_ledger(stack: Stack, service: str) -> None:
-    """What every verb does before anything else, and nothing more."""
-    subprocess.run(
-        [sys.executable, "-m", service, "dead-letters", "list"], env=stack.env(service), check=True, capture_output=True
-    )
+def _verb(stack: Stack, service: str, *verb: str) -> None:
+    subprocess.run([sys.executable, "-m", service, *verb], env=stack.env(service), check=True, capture_output=True)
 
 
 async def _keys(stack: Stack, service: str, account: str) -> int:
@@ -146,7 +146,7 @@ def test_what_was_sealed_does_not_open(restored: Restored) -> None:
 
 
 def test_no_page_search_or_list_gives_the_person_back(restored: Restored) -> None:
-    assert restored.told == [404, 404, 0]
+    assert restored.told == [404, 0, 0]
 
 
 def test_no_mail_is_sent_again(restored: Restored) -> None:

@@ -17,7 +17,8 @@ from opentelemetry.metrics import get_meter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chassis import jobs, migrate, outbox, problems, timers
-from chassis.app import idempotency, letters
+from chassis.app import idempotency, letters, recovery
+from chassis.app.recovery import OutOfStep
 from chassis.app.runtime import App, Runtime, kafka, security
 from chassis.consumer import dead_letters
 from chassis.consumer.batches import Batches
@@ -49,6 +50,7 @@ class Service:
         self._runtime, self._app, self._migrations = runtime, app, migrations
         settings = runtime.settings
         self._started: str | None = "starting"
+        self._serves = False
         self._touch: asyncio.Task[None] | None = None
         self._subscription = Subscription(
             Batches(runtime.pool, app.handlers, runtime.sealing),
@@ -59,7 +61,7 @@ class Service:
             session_ms=settings.session_timeout_ms,
         )
         prefix, instance = settings.topic_prefix, settings.instance
-        self._relay = outbox.Relay(runtime.pool, runtime.name, prefix, instance, kafka(settings))
+        self._relay = outbox.Relay(runtime.pool, runtime.name, prefix, instance, kafka(settings), self._stay_in_step)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -93,8 +95,13 @@ class Service:
             parts.create_task(repeat("housekeeping", self._keep_house, _HOUSEKEEPING_SECONDS))
 
     async def _prepare(self) -> None:
-        """Wait for the schema, and destroy again what a restored backup may have brought back."""
+        """Wait for the schema and Kafka, and destroy again what a restored backup may have brought back.
+
+        Nothing runs before the database and Kafka are known to be of one age. Routes answer while Kafka is away, when
+        nobody can tell, and do not where the two differ.
+        """
         while self._started:
+            at_hand = False
             try:
                 async with transaction(self._runtime.pool) as tx:
                     await migrate.check(tx, self._migrations)
@@ -104,14 +111,25 @@ class Service:
                     if await tx.fetchval("SELECT current_setting('fsync') = 'off'"):
                         log.warning("the database runs without fsync: a loss of power may lose committed state")
                 await self._runtime.sealing.replay_ledger(self._runtime.pool)
+                at_hand = True
+                await recovery.check(self._runtime.name, self._runtime.settings, self._runtime.pool)
                 if self._app.on_start:
                     await self._app.on_start()
                 self._started = None
             except Exception as error:
-                told = isinstance(error, migrate.WrongSchema | WrongKey)
+                told = isinstance(error, migrate.WrongSchema | WrongKey | OutOfStep)
                 self._started = str(error) if told else f"waiting: {type(error).__name__}"
-                log.info("cannot start yet: %s", type(error).__name__)
+                self._serves = at_hand and not told
+                log.info("cannot start yet: %s", self._started)
                 await asyncio.sleep(0.5)
+
+    async def _stay_in_step(self) -> None:
+        """Asked before publishing: an older database that came back while we ran ends us; the next start says so."""
+        try:
+            await recovery.check(self._runtime.name, self._runtime.settings, self._runtime.pool)
+        except OutOfStep:
+            signal.raise_signal(signal.SIGTERM)
+            raise
 
     async def _keep_house(self) -> None:
         async with transaction(self._runtime.pool) as tx:
@@ -128,8 +146,8 @@ class Service:
 
     @property
     def starting(self) -> bool:
-        """Whether what was erased may not be erased again yet."""
-        return self._started is not None
+        """Whether what was erased may not be erased again yet, or the database is not of Kafka's age."""
+        return self._started is not None and not self._serves
 
     @property
     def stopped(self) -> Mapping[str, str]:
@@ -138,9 +156,7 @@ class Service:
 
     async def problems(self) -> dict[str, str]:
         """What stands between this process and being ready, by part."""
-        found: dict[str, str | None] = {"service": self._started}
-        if self._started is None:
-            found |= {"consumer": self._subscription.problem, "relay": self._relay.problem}
+        found = {"service": self._started, "consumer": self._subscription.problem, "relay": self._relay.problem}
         try:
             await self._touch_database()
         except Exception as error:

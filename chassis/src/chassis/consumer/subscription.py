@@ -180,7 +180,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         for each in partitions:
             topic, position = each.topic.removeprefix(self._prefix), positions[self._name(each)]
             if not first[each] <= position <= last[each]:
-                outside = f"{each.partition}: position {position} is outside the log ({first[each]} to {last[each]})"
+                outside = f"{each.partition}: position {position} is outside the log ({first[each]} to {last[each]}): "
+                outside += "stop, and run the verb `recover`"
                 self._batches.halt(topic, outside)
             self._consumer.seek(each, position)
             if topic in self._batches.stopped:

@@ -4,6 +4,7 @@ Every function runs in its caller's transaction: rows, events and timers commit 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -27,24 +28,25 @@ from privacy_contracts.replies import Reply
 from privacy_contracts.topology import systems
 
 
-async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> None:
+async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime, *, said: bool = False) -> None:
     """The cooling-off is over: hold the final address, make the tasks, ask the first stage. No way back from here.
 
-    The last moment at which the request can become an account's that was stated meanwhile.
+    The last moment at which the request can become an account's that was stated meanwhile. With `said` all of this was
+    said before: the state is put back, and nothing is emitted about it.
     """
     request = await requests.lock(tx, request_id)
     if request is None:
         return
-    request = await case.matched(tx, desk, request, now)
+    request = request if said else await case.matched(tx, desk, request, now)
     stages, listed = thaw(await requests.frozen_systems(tx, request_id))
     before = Deletion(request, stages, listed)
     step = deletion.begin(before, now)
     if step.deletion is None:
         return
     held = await _hold_final_address(tx, desk, request, now)
-    if request.account is None and not held:
+    if request.account is None and not held and not said:
         return await case.give_up(tx, request, now)
-    await _make(tx, desk, before, step, now)
+    await _make(tx, desk, before, replace(step, events=()) if said else step, now)
 
 
 async def account_closed(tx: Connection, desk: Desk, gone: AccountDeleted, now: datetime) -> None:
