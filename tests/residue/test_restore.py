@@ -59,8 +59,8 @@ async def _restore(stack: Stack, story: Story) -> Restored:
     await asyncio.gather(*(_replaced(stack, each, story.dumps[each]) for each in SERVICES))
     await _read_anew(stack)
     before = {each: await _keys(stack, each, story.account) for each in SEALED}
-    for service in SEALED:
-        await asyncio.to_thread(_verb, stack, service, "dead-letters", "list")  # as every verb: the ledger, before all else
+    for service in SEALED:  # as any verb: first of all the ledger
+        await asyncio.to_thread(_verb, stack, service, "dead-letters", "list")
     opened = [each for each in SEALED if await _opens(stack, each, story.account)]
     keys = {each: (before[each], await _keys(stack, each, story.account)) for each in SEALED}
     async with httpx.AsyncClient(timeout=15) as http:

@@ -125,8 +125,8 @@ async def _bring_forward(tx: Connection, app: App, age: Age) -> list[dict[str, A
     last = "INSERT INTO chassis.sequences AS s (topic, last) VALUES ($1, $2) ON CONFLICT (topic) DO UPDATE"
     await tx.execute(f"{last} SET last = greatest(s.last, excluded.last)", age.topic, age.log)
     if age.log < age.published:
-        lost = "INSERT INTO chassis.lost (topic, log, given) VALUES ($1, $2, $3) ON CONFLICT (topic) DO UPDATE"
-        lost += " SET log = excluded.log, given = excluded.given"
+        await tx.execute("DELETE FROM chassis.lost WHERE topic = $1", age.topic)
+        lost = "INSERT INTO chassis.lost (topic, log, given) VALUES ($1, $2, $3)"
         await tx.execute(lost, age.topic, age.log, age.published)
     return told
 
@@ -171,13 +171,12 @@ async def _ages(reader: AIOKafkaConsumer, name: str, prefix: str, pool: Pool) ->
     first = await reader.beginning_offsets(places) if places else {}
     expired = {each.topic.removeprefix(prefix) for each, offset in first.items() if offset}
     published = {topic: before.get(topic, (0, 0))[0] for topic in own}
-    newest: dict[str, list[Record]] = defaultdict(list)
-    for record in await _newest(reader, prefix, first, name, published):
-        newest[record.topic].append(record)
+    newest = sorted(await _newest(reader, prefix, first, name, published), key=_number)
     after, ages = await _given(pool), []
     for topic, upto in published.items():
-        log = max(map(_number, newest[topic]), default=upto if topic in expired else 0)
-        behind = sorted((each for each in newest[topic] if _number(each) > upto), key=_number)
+        ours = [each for each in newest if each.topic == topic]
+        log = max(map(_number, ours), default=upto if topic in expired else 0)
+        behind = [each for each in ours if _number(each) > upto]
         ages.append(Age(topic, upto, after.get(topic, (0, 0))[1], log, behind))
     return ages
 
