@@ -166,8 +166,7 @@ async def _ages(reader: AIOKafkaConsumer, name: str, prefix: str, pool: Pool) ->
     """
     own = {each.name: each.partitions for each in topics().values() if each.writer == name and each.sequenced}
     before, there = await _given(pool), await reader.topics()
-    names = [(prefix + topic, many) for topic, many in own.items() if prefix + topic in there]
-    places = [TopicPartition(topic, number) for topic, many in names for number in range(many)]
+    places = [TopicPartition(prefix + topic, n) for topic in own if prefix + topic in there for n in range(own[topic])]
     first = await reader.beginning_offsets(places) if places else {}
     expired = {each.topic.removeprefix(prefix) for each, offset in first.items() if offset}
     published = {topic: before.get(topic, (0, 0))[0] for topic in own}
