@@ -45,10 +45,14 @@ async def look(stack: Stack, scanner: Scanner) -> Found:
         for path, name in each
     }
     for source in (blobs, _postgres(stack, names), kafka(stack), _files(stack)):
-        for place, blob in source:
-            if hits := await asyncio.to_thread(scanner.forms_in, blob):
-                found[place] |= hits
+        await asyncio.to_thread(_search, source, scanner, found)
     return dict(found)
+
+
+def _search(source: Blobs, scanner: Scanner, found: Found) -> None:
+    for place, blob in source:
+        if hits := scanner.forms_in(blob):
+            found[place] |= hits
 
 
 def superuser_url(stack: Stack, service: str) -> str:
