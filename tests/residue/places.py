@@ -45,10 +45,14 @@ async def look(stack: Stack, scanner: Scanner) -> Found:
         for path, name in each
     }
     for source in (blobs, _postgres(stack, names), kafka(stack), _files(stack)):
-        for place, blob in source:
-            if hits := await asyncio.to_thread(scanner.forms_in, blob):
-                found[place] |= hits
+        await asyncio.to_thread(_search, source, scanner, found)
     return dict(found)
+
+
+def _search(source: Blobs, scanner: Scanner, found: Found) -> None:
+    for place, blob in source:
+        if hits := scanner.forms_in(blob):
+            found[place] |= hits
 
 
 def superuser_url(stack: Stack, service: str) -> str:
@@ -113,8 +117,10 @@ def _postgres(stack: Stack, names: dict[str, str]) -> Iterator[tuple[str, bytes]
         yield from _read(place, file)
 
 
-def kafka(stack: Stack) -> Iterator[tuple[str, bytes]]:
-    for file in sorted((Path(stack.deployment.servers.directory) / "kafka" / "data").rglob("*")):
+def kafka(stack: Stack, only: str = "") -> Iterator[tuple[str, bytes]]:
+    """What the broker keeps, of one topic or of all: files as they are, and the records of their batches."""
+    folders = f"{stack.deployment.prefix}{only}-*/*" if only else "**/*"
+    for file in sorted((Path(stack.deployment.servers.directory) / "kafka" / "data").glob(folders)):
         topic = file.parent.name.rpartition("-")[0].removeprefix(stack.deployment.prefix)
         for place, raw in _read(f"topic {topic}" if topic else "kafka", file):
             yield place, raw

@@ -5,6 +5,7 @@ It is planted before any service runs, so that none publishes, applies or answer
 
 import asyncio
 import json
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -62,6 +63,7 @@ ALTER TABLE residue.large ALTER form SET STORAGE EXTERNAL;
 """
 
 
+@cache
 def expected(place: str, kind: str) -> set[bytes]:
     """What the scanner has to find in a place."""
     return set() if place in TEXT_ONLY and kind in BINARY else forms(VALUE)[kind]

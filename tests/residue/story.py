@@ -207,5 +207,5 @@ async def psql(url: str, script: bytes) -> bytes:
 
 
 async def _left_the_topic(stack: Stack, scanner: Scanner) -> bool:
-    blobs = [blob for place, blob in kafka(stack) if place == "topic accounts"]
-    return not any(hit.value != "who stays" for blob in blobs for hit, _ in scanner.forms_in(blob))
+    hits = [hit for _, blob in kafka(stack, "accounts") for hit, _ in scanner.forms_in(blob)]
+    return not [hit for hit in hits if hit.value != "who stays"]
