@@ -1,7 +1,4 @@
-"""The `replies.<system>` topics: what a system did about a deletion. Each topic has one writer.
-
-`evidence` says where it can be looked up, when it was staff that answered.
-"""
+"""The `replies.<system>` topics: what a system did about a deletion. Each topic has one writer."""
 
 from datetime import date
 from typing import Annotated, ClassVar
@@ -9,18 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from privacy_contracts.envelope import Event, Part
-from privacy_contracts.fields import (
-    AccountId,
-    Actor,
-    Category,
-    Code,
-    Count,
-    Evidence,
-    Known,
-    RequestId,
-    SystemName,
-    Time,
-)
+from privacy_contracts.fields import AccountId, Actor, Category, Code, Count, Known, RequestId, SystemName, Time
 
 LegalBasis = Annotated[Code, Known(("us.irc.6001", "us.ca.11ccr7101", "us.ca.civ1798.105d8"))]
 FailureReason = Annotated[Code, Known(("unavailable", "conflict", "internal"))]
@@ -30,11 +16,10 @@ class _Reply(Event):
     stream: ClassVar[str] = "replies"
 
     request: RequestId
-    account: AccountId | None = None
+    account: AccountId
     system: SystemName
     answered_by: Actor
     answered_at: Time
-    evidence: Evidence | None = None
 
     @property
     def topic(self) -> str:
@@ -48,8 +33,8 @@ class _Reply(Event):
 
     @property
     def subject(self) -> str:
-        """The account, or the request of a person without one."""
-        return f"account/{self.account}" if self.account else f"request/{self.request}"
+        """The account."""
+        return f"account/{self.account}"
 
 
 class RetainedItem(Part):
@@ -77,7 +62,7 @@ class ReplyRetained(_Reply):
 
 
 class ReplyNotFound(_Reply):
-    """The system holds nothing about the person."""
+    """The system holds nothing about the account."""
 
     type: ClassVar[str] = "reply.not_found"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_stack import ROOT, databases
-from local_stack.layout import EVERY
+from local_stack.layout import PROCESSES
 from local_stack.ports import LOOPBACK
 from local_stack.servers import Servers
 from local_stack.state import inherited, keys_file, ledger_file
@@ -53,56 +53,54 @@ def command(deployment: Deployment, name: str) -> list[str]:
     if name == "issuer":
         options = ["--clients", str(here / "clients.json"), "--key", str(here / "issuer-key.pem"), "--port", port]
         return [sys.executable, "-m", "local_stack.issuer", *options]
-    return list(EVERY[name].command)
+    return list(PROCESSES[name].command)
 
 
 def environment(deployment: Deployment, name: str) -> dict[str, str]:
-    """Return the environment of a process, before any overrides. Instances differ by `INSTANCE` and port alone."""
-    service = EVERY[name].service
+    """Return the environment of a process, before any overrides."""
     given = {
         **inherited(),
         "ENVIRONMENT": "local",
         "HOST": LOOPBACK,
         "PORT": str(deployment.ports[name]),
-        "INSTANCE": name,
-        "PUBLIC_URL": url(deployment, service),
+        "PUBLIC_URL": url(deployment, name),
         "COMPANY": str(COMPANY),
         "CLOCK_OFFSET": str(deployment.directory / "clock"),
     }
-    if service in deployment.secrets:
+    if name in deployment.secrets:
         given |= {
             "ISSUER": url(deployment, "issuer"),
-            "CLIENT_ID": service,
-            "CLIENT_SECRET": deployment.secrets[service],
+            "CLIENT_ID": name,
+            "CLIENT_SECRET": deployment.secrets[name],
             "SERVICE_URLS": json.dumps({called: url(deployment, called) for called in CALLED}),
         }
-    if EVERY[name].stored:
-        given |= _stored(deployment, service)
-    return given | _own(deployment, service)
+    if PROCESSES[name].stored:
+        given |= _stored(deployment, name)
+    return given | _own(deployment, name)
 
 
-def _stored(deployment: Deployment, service: str) -> dict[str, str]:
+def _stored(deployment: Deployment, name: str) -> dict[str, str]:
     kafka = deployment.servers.kafka
     return {
-        "DATABASE_URL": database_url(deployment, service),
+        "DATABASE_URL": database_url(deployment, name),
         "KAFKA_BOOTSTRAP": kafka.bootstrap,
-        "KAFKA_USERNAME": service,
-        "KAFKA_PASSWORD": kafka.users[service],
+        "KAFKA_USERNAME": name,
+        "KAFKA_PASSWORD": kafka.users[name],
         "KAFKA_TLS": "false",
         "TOPIC_PREFIX": deployment.prefix,
-        "MASTER_KEYS": str(keys_file(deployment.directory, service)),
-        "ERASURE_LEDGER": str(ledger_file(deployment.directory, service)),
+        "MASTER_KEYS": str(keys_file(deployment.directory, name)),
+        "ERASURE_LEDGER": str(ledger_file(deployment.directory, name)),
     }
 
 
-def _own(deployment: Deployment, service: str) -> dict[str, str]:
-    match service:
+def _own(deployment: Deployment, name: str) -> dict[str, str]:
+    match name:
         case "notifier":
             return {"SMTP_HOST": LOOPBACK, "SMTP_PORT": str(deployment.ports["smtp"]), "SMTP_TLS": "none"}
         case "accounts":
             return {"FEED_DIR": str(deployment.directory / "feeds")}
         case "orders":
-            return {"SCHEMAS": str(ROOT / "contracts" / "schemas"), "DSR_URL": url(deployment, "dsr")}
+            return {"SCHEMAS": str(ROOT / "contracts" / "schemas")}
         case "marketing":
             return {
                 "DSR_URL": url(deployment, "dsr"),

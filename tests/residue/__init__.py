@@ -1,1 +1,0 @@
-"""Nothing is left of a person after their deletion, wherever it may have been written."""
