@@ -11,11 +11,11 @@ from uuid_utils.compat import uuid7
 from chassis.app.runtime import App, Runtime
 from chassis.consumer import Handlers, Received, Rejected
 from chassis.consumer.dead_letters import Done, act
-from chassis.consumer.records import LARGEST
 from chassis.database import Connection, Pool, transaction
 from chassis.testing import START, deliver_records, outbox, record, until
 from privacy_contracts.accesses import OperatorActed
 from privacy_contracts.accounts import AccountStated
+from privacy_contracts.envelope import LARGEST_BODY
 from privacy_contracts.notices import NoticePosted
 from privacy_contracts.topology import topics
 
@@ -283,7 +283,7 @@ async def test_after_a_discard_the_mended_event_may_come_by_the_same_id(sample: 
 
 async def test_a_body_beyond_any_event_is_neither_read_nor_kept(sample: Sample, rt: Runtime[Any]) -> None:
     padded = record(posted(1))
-    await deliver_records(sample.app, rt, replace(padded, value=(padded.value or b"") + b" " * LARGEST))
+    await deliver_records(sample.app, rt, replace(padded, value=(padded.value or b"") + b" " * LARGEST_BODY))
     (letter,) = await letters(rt.pool)
     assert letter["reason"] == "too-large"
     assert await rt.pool.fetchval("SELECT body FROM chassis.dead_letters") is None

@@ -14,11 +14,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
 
 from chassis.app.runtime import Runtime, kafka
-from chassis.consumer.records import LARGEST, Record
+from chassis.consumer.records import Record
 from chassis.database import transaction
 from chassis.outbox import EventTooLarge, LostLease, Relay, emit, emit_all, oldest_age
 from chassis.testing import START, until
 from local_stack.servers import Servers
+from privacy_contracts.envelope import LARGEST_BODY
 
 from .conftest import Processes, published
 from .sample import SERVICE, Note
@@ -112,7 +113,7 @@ async def test_an_event_goes_with_its_transaction(rt: Runtime[Any]) -> None:
 async def test_an_event_that_is_too_large_is_refused(rt: Runtime[Any]) -> None:
     async with transaction(rt.pool) as tx:
         with pytest.raises(EventTooLarge):
-            await emit_all(tx, [Note(name="a", number=1), Note(name="x" * LARGEST, number=2)], START)
+            await emit_all(tx, [Note(name="a", number=1), Note(name="x" * LARGEST_BODY, number=2)], START)
         assert await emit_all(tx, [], START) == []
     assert await rt.pool.fetchval("SELECT count(*) FROM chassis.outbox") == 0
 

@@ -20,9 +20,9 @@ from aiokafka.errors import KafkaError
 from uuid_utils.compat import uuid7
 
 from chassis import crash, telemetry
-from chassis.consumer.records import LARGEST
 from chassis.database import Connection, Pool, as_json, repeat, transaction
 from privacy_contracts import Event
+from privacy_contracts.envelope import LARGEST_BODY
 
 _EMITTED = telemetry.counter("outbox_emitted", "events put into the outbox")
 _PUBLISHED = telemetry.counter("outbox_published", "rows published, repeats included")
@@ -50,8 +50,8 @@ async def emit_all(tx: Connection, events: Sequence[Event], at: datetime) -> lis
     if not events:
         return []
     bodies = [event.to_bytes() for event in events]
-    if (largest := max(map(len, bodies))) > LARGEST:
-        raise EventTooLarge(f"an event of {largest} bytes; the limit is {LARGEST}")
+    if (largest := max(map(len, bodies))) > LARGEST_BODY:
+        raise EventTooLarge(f"an event of {largest} bytes; the limit is {LARGEST_BODY}")
     trace = telemetry.traceparent()
     ids = [uuid7() for _ in events]
     headers = [

@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+LARGEST_BODY = 64 * 1024
+"""Bytes of the largest event; larger things travel over HTTP. The broker's own limit counts compressed bytes."""
+
 
 class Event(BaseModel):
     """A fact, in the past tense. `type` is the CloudEvents type; `stream` the topic, without prefix and system."""

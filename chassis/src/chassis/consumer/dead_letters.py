@@ -14,11 +14,12 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from chassis.consumer.handlers import Handlers
-from chassis.consumer.records import LARGEST, Record, code_of, decode, identity
+from chassis.consumer.records import Record, code_of, decode, identity
 from chassis.database import Connection, Pool, columns, transaction
 from chassis.outbox import emit
 from chassis.sealing import KeyErased, Sealing
 from privacy_contracts.accesses import OperatorActed
+from privacy_contracts.envelope import LARGEST_BODY
 from privacy_contracts.topology import Topic
 
 _CONTEXT = "chassis.dead_letters.body"
@@ -47,7 +48,7 @@ async def insert(tx: Connection, sealing: Sealing, topic: Topic, record: Record,
     A body with personal data is sealed for the person whose key the record has, and goes when that person is erased;
     without that person's key it is not kept, nor is one that is larger than any event.
     """
-    body, owner = record.value if len(record.value or b"") <= LARGEST else None, None
+    body, owner = record.value if len(record.value or b"") <= LARGEST_BODY else None, None
     if topic.personal and body is not None:
         key = (record.key or b"").decode("latin-1")
         if reason == "foreign-key" or not _PERSON.fullmatch(key):

@@ -8,14 +8,13 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from privacy_contracts import Event
+from privacy_contracts.envelope import LARGEST_BODY
 from privacy_contracts.topology import Topic
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 Partition = tuple[str, int]
 _LONGEST_ID = 128
-LARGEST = 64 * 1024
-"""Bytes of the largest event; larger things travel over HTTP. The broker's own limit counts compressed bytes."""
 
 
 class Undecodable(Exception):
@@ -110,7 +109,7 @@ def decode(record: Record, topic: Topic, events: Mapping[str, type[Event]]) -> R
     sequence = record.header("ce_sequence")
     if topic.sequenced and sequence is None:
         raise Undecodable("no-sequence")
-    if record.value is None or len(record.value) > LARGEST:
+    if record.value is None or len(record.value) > LARGEST_BODY:
         raise Undecodable("no-body" if record.value is None else "too-large")
     try:
         event = events[kind].model_validate_json(record.value, strict=True)

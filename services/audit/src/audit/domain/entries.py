@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from privacy_contracts import EVENTS, Event
+from privacy_contracts.envelope import LARGEST_BODY
 from privacy_contracts.topology import Topic
 
 Omitted = Literal["personal", "undecodable", "unknown_type", "misplaced"]
@@ -39,8 +40,6 @@ _PLAIN = (string.ascii_letters + string.digits + "_.:/+;=-").encode()
 _LONGEST = 256
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LARGEST_SEQUENCE = 2**62
-_LARGEST_BODY = 64 * 1024
-"""Bytes of the largest event (architecture: delivery). The broker's own limit counts compressed bytes."""
 
 
 class Record(Protocol):
@@ -133,7 +132,7 @@ def entry_of(record: Record, topic: Topic, keyed: Keyed) -> Entry:
 
 
 def _decode(value: bytes | None, event_type: str | None, topic: Topic) -> tuple[Event | None, Omitted | None]:
-    if value is None or event_type is None or len(value) > _LARGEST_BODY:
+    if value is None or event_type is None or len(value) > LARGEST_BODY:
         return None, "undecodable"
     if topic.personal:
         return None, "personal"
