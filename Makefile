@@ -1,6 +1,6 @@
 # Each target sets up what it needs and asks nothing. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test simulate lint up down reset status logs run clock lock promises
+.PHONY: help setup setup-dev demo test simulate soak soak-table faults lint up down reset status logs run clock lock promises
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -31,14 +31,23 @@ endif
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
 
+soak: setup-dev ## kill processes for up to an hour: make soak SHARD=1/4, again to go on; docs/faults.md says more
+	@$(PYTHON) -m tests.soak --shard $(or $(SHARD),1/1) --seconds $(or $(SECONDS),3600)
+
+soak-table: setup-dev ## write docs/faults.md from the rounds of all shards
+	@$(PYTHON) -m tests.soak.table
+
+faults: setup-dev ## play every fault at every moment; goes on where it stopped: make faults CELLS="kafka- -full-" AGAIN=1
+	@$(PYTHON) -m tests.faults --keep-going $(if $(AGAIN),--again) $(CELLS)
+
 lint: setup-dev ## check style, types and who may import whom
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy .
 	.venv/bin/lint-imports
 
-up: setup ## start the whole stack in .local/ and wait until it is ready
-	@$(STACK) up
+up: setup ## start the whole stack in .local/ and wait until it is ready; ALSO="dsr-2 audit-2" for second instances
+	@$(STACK) up $(ALSO)
 
 down: setup ## stop it, and the demo; all that is kept stays; NAMES=dsr for these only
 	@$(STACK) down $(NAMES)

@@ -44,7 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
-APART = tuple(f"tests/{name}/" for name in ("crash", "docs", "simulation", "subscribers"))
+APART = tuple(
+    f"tests/{name}/" for name in ("crash", "docs", "residue", "restores", "simulation", "soak", "subscribers")
+)
+APART += ("tests/faults/test_matrix.py",)
 """What has a deployment of its own that is killed at will, or none."""
 
 

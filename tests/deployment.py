@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import psutil
 from uuid_utils.compat import uuid7
@@ -19,6 +20,7 @@ from uuid_utils.compat import uuid7
 from local_stack import DEFAULT_DIRECTORY, LocalStackError
 from local_stack.layout import PROCESSES
 from local_stack.stack import Stack
+from local_stack.state import write_plan
 from local_stack.supervisor import read_plan
 
 SERVERS = DEFAULT_DIRECTORY / "test"
@@ -29,7 +31,8 @@ QUICK = {"SESSION_TIMEOUT_MS": "2000"}
 """A dead consumer's partitions move on after two seconds."""
 
 
-def _settings(more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+def quick_settings(more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """What is set for tests, by process: short times, and `more`."""
     given = {name: dict(QUICK) for name in ON_KAFKA}
     given["dsr"] |= {"COOLING_OFF": "2", "RETRY_AFTER": "1"}
     given["website"] = {"NOTICE_SECONDS": "0"}
@@ -39,26 +42,41 @@ def _settings(more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]
 
 
 @contextlib.contextmanager
-def deployed(
-    name: str, *, without: tuple[str, ...] = (), more: Mapping[str, Mapping[str, str]] | None = None
+def made(
+    name: str, *, more: Mapping[str, Mapping[str, str]] | None = None, servers: Path | None = SERVERS
 ) -> Iterator[Stack]:
-    """A running, supervised deployment of its own; `more` adds settings by process."""
+    """A deployment of which nothing runs yet, gone in the end; on servers of its own where none are named."""
     unique = f"{name}{uuid7().hex[-8:]}"
     folder = FOLDER / unique
     folder.mkdir(parents=True)
     (folder / "owner").write_text(json.dumps([os.getpid(), psutil.Process().create_time()]))
     stack = Stack(
-        folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=SERVERS, env=_settings(more or {})
+        folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=servers, env=quick_settings(more or {})
     )
+    write_plan(folder, stack.plan())
     try:
-        stack.up([each for each in PROCESSES if each not in without], seconds=90)
         yield stack
     finally:
-        _keep_logs(stack, unique)
+        keep_logs(stack, unique)
         stack.reset()
 
 
-def _keep_logs(stack: Stack, unique: str) -> None:
+@contextlib.contextmanager
+def deployed(
+    name: str,
+    *,
+    without: tuple[str, ...] = (),
+    also: tuple[str, ...] = (),
+    more: Mapping[str, Mapping[str, str]] | None = None,
+    servers: Path = SERVERS,
+) -> Iterator[Stack]:
+    """A running, supervised deployment, with second instances `also`; `more` adds settings by process."""
+    with made(name, more=more, servers=servers) as stack:
+        stack.up([*(each for each in PROCESSES if each not in without), *also], seconds=90)
+        yield stack
+
+
+def keep_logs(stack: Stack, unique: str) -> None:
     """The logs outlive the deployment, for whoever looks for the reason of a failure; those of ten are kept."""
     old = sorted(LOGS.glob("*"), key=lambda each: each.stat().st_mtime)[:-9] if LOGS.exists() else []
     for each in old:

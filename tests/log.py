@@ -63,8 +63,10 @@ class Record:
         return told
 
 
-def _login(stack: Stack, user: str) -> dict[str, Any]:
+def login(stack: Stack, user: str | None = None) -> dict[str, Any]:
+    """How a client of aiokafka enters as a principal, or as the super user."""
     kafka = stack.deployment.servers.kafka
+    user = user or kafka.admin_username
     password = kafka.admin_password if user == kafka.admin_username else kafka.users[user]
     return {
         "bootstrap_servers": kafka.bootstrap,
@@ -78,7 +80,7 @@ def _login(stack: Stack, user: str) -> dict[str, Any]:
 async def read(stack: Stack, *names: str) -> list[Record]:
     """Everything on these topics, or on all that the audit service may read, in the order of each partition."""
     prefix, counts = stack.deployment.prefix, topics()
-    consumer = AIOKafkaConsumer(**_login(stack, "audit"), isolation_level="read_committed")
+    consumer = AIOKafkaConsumer(**login(stack, "audit"), isolation_level="read_committed")
     await consumer.start()
     try:
         wanted = [
@@ -125,7 +127,7 @@ class Planted:
 
 async def publish(stack: Stack, *planted: Planted) -> list[Record]:
     """Put records on their topics, in this order; returns them as they stand there."""
-    producer = AIOKafkaProducer(**_login(stack, stack.deployment.servers.kafka.admin_username), acks="all")
+    producer = AIOKafkaProducer(**login(stack), acks="all")
     await producer.start()
     try:
         placed = []

@@ -223,6 +223,24 @@ async def test_a_database_that_hangs_is_no_fault_of_an_event(
     assert await letters(rt.pool) == []
 
 
+async def test_a_full_disk_is_waited_out(sample: Sample, rt: Runtime[Any]) -> None:
+    """Full for tables, not for Postgres' log: statements fail with 53100, in the middle of what a handler does."""
+    batches, times = Batches(rt.pool, sample.app.handlers, rt.sealing, pause=0.01, backoff=(0.01, 0.01)), iter(range(5))
+    await batches.assigned({("notices", 0): 0})
+    full = "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+    apply = sample.app.handlers.apply
+
+    async def extend(received: Any, tx: Connection, **how: Any) -> None:
+        if next(times, None) is not None:
+            await tx.execute(full)
+        await apply(received, tx, **how)
+
+    batches.handlers.apply = extend  # type: ignore[method-assign]  # for this test's sample alone
+    await batches.handle([record(posted(1))])
+    assert sample.seen == [1]
+    assert await letters(rt.pool) == []
+
+
 async def test_twenty_failures_among_many_keys_stop_nothing(sample: Sample, rt: Runtime[Any]) -> None:
     batches = Batches(rt.pool, sample.app.handlers, rt.sealing)
     await batches.assigned({("notices", 0): 0})

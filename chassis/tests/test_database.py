@@ -1,4 +1,4 @@
-"""A lost connection is told as such, however the client library words it."""
+"""A lost connection is told as such, however the client library words it; an idle transaction is lost in time."""
 
 import asyncpg
 import pytest
@@ -36,3 +36,23 @@ async def test_a_connection_that_the_pool_has_dropped_is_a_lost_one(pool: Pool, 
         await _use_a_lost_one(pool, servers)
     async with transaction(pool) as tx:
         assert await tx.fetchval("SELECT 1") == 1
+
+
+async def test_a_transaction_in_which_nothing_happens_ends_after_ten_seconds(pool: Pool) -> None:
+    """A process that was stopped in its middle would keep its locks for as long as it stands."""
+    with pytest.raises(Unavailable):
+        await _fall_asleep(pool)
+
+
+async def _fall_asleep(pool: Pool) -> None:
+    async with transaction(pool) as tx:
+        assert await tx.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
+        await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '20ms'")
+
+        async def ended() -> bool:
+            async with transaction(pool) as other:
+                alive = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+                return not await other.fetchval(alive + " AND datname = current_database()")
+
+        await until(ended)
+        await tx.execute("SELECT 1")

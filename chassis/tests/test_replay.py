@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from chassis.app.replay import CannotReplay, replay
+from chassis.app.recovery import CannotRebuild
+from chassis.app.replay import replay
 from chassis.app.runtime import Runtime
 from chassis.consumer import Received, Rejected
 from chassis.consumer.dead_letters import act
@@ -69,12 +70,12 @@ async def test_it_refuses_while_the_service_runs_or_the_log_is_not_the_one(
 ) -> None:
     await rt.pool.execute("INSERT INTO dsr.latest VALUES ('a', 1)")
     await rt.pool.execute("INSERT INTO chassis.leases VALUES ('relay', 'one', 1, now() + interval '5 seconds')")
-    with pytest.raises(CannotReplay, match="the service runs"):
+    with pytest.raises(CannotRebuild, match="the service runs"):
         await replay(rt, sample.app())
     await rt.pool.execute("UPDATE chassis.leases SET expires_at = now()")
     await rt.pool.execute("INSERT INTO chassis.positions VALUES ('letters', 0, 5)")
     await tell(letter(1))
-    with pytest.raises(CannotReplay, match="does not reach the stored position 5"):
+    with pytest.raises(CannotRebuild, match="does not reach the stored position 5"):
         await replay(rt, sample.app())
     assert await latest(rt.pool) == {"a": 1}
     assert await effects(rt.pool) == []

@@ -71,8 +71,11 @@ async def test_any_start_order_works_and_what_lacks_is_named(
     assert alive is not None
     assert alive.status_code == 200
     async with forward(database, f"127.0.0.1:{servers.postgres.port}"):
-        await until(lambda: names("consumer", "Kafka: KafkaConnectionError"))
-        assert set(await site.missing() or {}) == {"consumer", "relay"}
+        await until(lambda: names("service", "waiting: KafkaConnectionError"))
+        assert set(await site.missing() or {}) == {"service", "consumer", "relay"}
+        served = await site.get("/database")
+        assert served is not None
+        assert served.status_code == 200
         async with forward(broker, servers.kafka.bootstrap):
             await until(site.ready)
             assert await reached(rt.pool, 1) == [1]
@@ -80,6 +83,26 @@ async def test_any_start_order_works_and_what_lacks_is_named(
     assert metrics is not None
     for name in ("consumer_applied_total", "outbox_oldest_seconds", "dead_letters", "oldest_hold_seconds"):
         assert re.search(rf"^{name}\{{.*\}} \d", metrics.text, re.MULTILINE), name
+
+
+async def test_a_frozen_database_is_named_in_time_and_leaves_the_process_alive(
+    rt: Runtime[Any], process: Processes, environment: dict[str, str], servers: Servers
+) -> None:
+    site, database, gate = Site(environment), free_port(), asyncio.Event()
+    gate.set()
+    url = environment["DATABASE_URL"].replace(f":{servers.postgres.port}/", f":{database}/")
+    async with forward(database, f"127.0.0.1:{servers.postgres.port}", gate):
+        await process("serve", DATABASE_URL=url)
+        await until(site.ready)
+        gate.clear()
+
+        async def named() -> bool:
+            return (await site.missing() or {}).get("database") == "TimeoutError"
+
+        await until(named)
+        assert await site.get("/livez") is not None
+        gate.set()
+        await until(site.ready)
 
 
 async def test_an_unexpected_error_reaches_no_log(process: Processes, environment: dict[str, str]) -> None:
@@ -151,7 +174,7 @@ async def test_missing_migrations_are_waited_for_and_too_new_ones_refused(
 
         await until(lambda: says("migrations missing: dsr/0001_sample.sql"))
         await admin.execute("UPDATE public.migrations SET requires = 99 WHERE name = 'x'")
-        await until(lambda: says("the schema needs newer code"))
+        await until(lambda: says("the schema needs newer code: 99 or higher, and this is 1"))
         await admin.execute("UPDATE public.migrations SET requires = 1, name = '0001_sample.sql' WHERE name = 'x'")
         await until(site.ready)
     finally:
@@ -229,3 +252,22 @@ async def test_half_a_service_ends(rt: Runtime[Any], process: Processes, environ
     out, err = await serving.communicate()
     assert serving.returncode == -signal.SIGTERM, (out, err)
     assert b"a part of the service has ended: ZeroDivisionError" in err
+
+
+async def test_nothing_is_answered_before_what_was_erased_is_erased_again(
+    rt: Runtime[Any], process: Processes, environment: dict[str, str]
+) -> None:
+    """A restored backup may have brought keys back; whoever asks meanwhile is told to come again."""
+    site = Site(environment)
+    async with transaction(rt.pool) as tx:
+        await tx.execute("LOCK TABLE keys.owners IN ACCESS EXCLUSIVE MODE")
+        await process("serve")
+        alive = await until(lambda: site.get("/livez"))
+        early = await site.get("/v1/dead-letters")
+        assert (alive.status_code, early and early.status_code) == (200, 503)
+        assert early is not None
+        assert early.json()["type"] == "/problems/starting"
+    await until(site.ready)
+    late = await site.get("/v1/dead-letters")
+    assert late is not None
+    assert late.status_code == 401

@@ -194,13 +194,15 @@ async def test_a_service_starts_without_broker_and_without_database(
 
 
 @asynccontextmanager
-async def forward(port: int, target: str) -> AsyncIterator[None]:
-    """A server on a port that was dead until now, and hands everything on."""
+async def forward(port: int, target: str, gate: asyncio.Event | None = None) -> AsyncIterator[None]:
+    """A server on a port that was dead until now, and hands everything on; with a gate, while that is set."""
     host, target_port = target.split(":")
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
+                if gate:
+                    await gate.wait()
                 writer.write(data)
                 await writer.drain()
         except OSError:

@@ -18,6 +18,7 @@ from . import golden
 ACCOUNT, REQUEST = "acc-01HX3K7Q2M", "019c0d5a-7c1e-7b42-9a55-3f6e0c2d1a01"
 NOTICE = "019c0d5a-8d20-7c11-8f3a-5b1c2e4d6f02"
 DEAD_LETTER = "019c0d5a-9e31-7d22-b14b-6c2d3f5e7a03"
+RECOVERY = "019c0d5a-af42-7e33-925c-7d3e4a6f8b05"
 ACCESS = "019c0d5a-af42-7e33-925c-7d3e4a6f8b04"
 
 ADDRESSED = {
@@ -29,9 +30,11 @@ ADDRESSED = {
     "disclosure.decided": ("consent", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
     "request.received": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "request.verified": ("requests", REQUEST, f"account/{ACCOUNT}"),
+    "request.matched": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "deletion.confirmed": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "deletion.requested": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "system.escalated": ("requests", REQUEST, f"account/{ACCOUNT}"),
+    "system.left_outstanding": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "request.withdrawn": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "request.closed": ("requests", REQUEST, f"account/{ACCOUNT}"),
     "reply.done": ("replies.marketing", REQUEST, f"account/{ACCOUNT}"),
@@ -46,11 +49,22 @@ ADDRESSED = {
     "disclosure.refused": ("disclosures.accounts", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
     "personal_data.accessed": ("accesses.audit", f"account/{ACCOUNT}", f"account/{ACCOUNT}"),
     "operator.acted": ("accesses.notifier", DEAD_LETTER, "account/acc-01HX3K7Q2M"),
+    "service.recovered": ("accesses.dsr", RECOVERY, f"recovery/{RECOVERY}"),
 }
 ADDRESSED_WITHOUT_OPTIONAL = ADDRESSED | {
     "accounts.heartbeat": ("accounts", "heartbeat/2", "heartbeat/2"),
     "request.received": ("requests", REQUEST, f"request/{REQUEST}"),
     "request.closed": ("requests", REQUEST, f"request/{REQUEST}"),
+    "request.verified": ("requests", REQUEST, f"request/{REQUEST}"),
+    "deletion.confirmed": ("requests", REQUEST, f"request/{REQUEST}"),
+    "deletion.requested": ("requests", REQUEST, f"request/{REQUEST}"),
+    "system.escalated": ("requests", REQUEST, f"request/{REQUEST}"),
+    "system.left_outstanding": ("requests", REQUEST, f"request/{REQUEST}"),
+    "request.withdrawn": ("requests", REQUEST, f"request/{REQUEST}"),
+    "reply.done": ("replies.marketing", REQUEST, f"request/{REQUEST}"),
+    "reply.retained": ("replies.orders", REQUEST, f"request/{REQUEST}"),
+    "reply.not_found": ("replies.consent", REQUEST, f"request/{REQUEST}"),
+    "reply.failed": ("replies.orders", REQUEST, f"request/{REQUEST}"),
     "personal_data.accessed": ("accesses.audit", ACCESS, f"access/{ACCESS}"),
     "operator.acted": ("accesses.notifier", DEAD_LETTER, f"dead_letter/{DEAD_LETTER}"),
 }

@@ -51,7 +51,7 @@ def say(text, **where):
         note("told")
 
 demo.Stack, demo.print = Stack, say
-for each in "introduce publish register feed revise ask search_before confirm delete prove".split():
+for each in "introduce publish register feed revise ask search_before confirm delete prove staff".split():
     setattr(demo.story, each, step)
 sys.exit(demo.main())
 """

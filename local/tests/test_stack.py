@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from local_stack import DEFAULT_DIRECTORY, LocalStackError
-from local_stack.layout import CLIENTS, PROCESSES
+from local_stack.layout import CLIENTS, EVERY, PROCESSES, SECONDS
 from local_stack.ports import LOOPBACK
 from local_stack.processes import Identity, Part, identify, wait_for, write_pidfile
 from local_stack.stack import SUPERVISOR, Stack
@@ -149,18 +149,46 @@ def test_what_does_not_get_ready_is_named_with_its_log(stack: Stack) -> None:
 def test_each_process_gets_its_own_secrets_and_nobody_elses(stack: Stack) -> None:
     secrets = {**stack.deployment.secrets}
     kafka, roles = stack.deployment.servers.kafka, stack.deployment.servers.postgres.roles
-    for name in PROCESSES:
-        told = json.dumps(stack.env(name))
-        foreign = [secret for client, secret in secrets.items() if client != name]
-        foreign += [password for user, password in kafka.users.items() if user != name]
-        foreign += [password for role, password in roles.items() if role != name]
+    for name, process in EVERY.items():
+        told, service = json.dumps(stack.env(name)), process.service
+        foreign = [secret for client, secret in secrets.items() if client != service]
+        foreign += [password for user, password in kafka.users.items() if user != service]
+        foreign += [password for role, password in roles.items() if role != service]
         assert not [secret for secret in [*foreign, kafka.admin_password] if secret in told], name
 
 
 def test_every_process_has_a_port_with_a_variable_and_every_caller_a_client(stack: Stack) -> None:
-    assert {variable(name) for name in ("dsr", "smtp")} == {"DSR_PORT", "SMTP_PORT"}
-    assert len(set(stack.deployment.ports.values())) == len(PROCESSES) + 1
+    assert {variable(name) for name in ("dsr", "smtp", "dsr-2")} == {"DSR_PORT", "SMTP_PORT", "DSR_2_PORT"}
+    assert len(set(stack.deployment.ports.values())) == len(EVERY) + 1
     assert set(PROCESSES) - set(CLIENTS) == {"sink", "issuer"}
+
+
+def test_a_second_instance_differs_by_its_name_and_port_alone(stack: Stack) -> None:
+    stack.overrides["dsr"] = {"COOLING_OFF": "5"}
+    for name, process in SECONDS.items():
+        first, second = stack.env(process.service), stack.env(name)
+        assert {key for key in first if first[key] != second[key]} == {"INSTANCE", "PORT"}, name
+    assert stack.env("dsr-2")["COOLING_OFF"] == "5"
+
+
+def test_a_second_instance_is_seen_and_stopped_once_it_runs(stack: Stack) -> None:
+    assert "consent-2" not in [part.name for part in stack.parts()]
+
+    stack.start("consent-2")
+    assert "consent-2" in [part.name for part in stack.parts()]
+    assert stack.wanted() == ["consent-2"]
+
+    stack.down()
+    assert stack.pid("consent-2") is None
+
+
+def test_what_is_not_watched_stays_dead(stack: Stack) -> None:
+    stack.start("sink", watched=False)
+    stack.kill("sink")
+    stack.revive("sink")
+
+    assert stack.wanted() == []
+    assert stack.pid("sink") is None
 
 
 def test_reset_leaves_nothing(tmp_path: Path) -> None:

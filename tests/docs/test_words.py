@@ -8,3 +8,4 @@ def test_pages_and_mails_use_the_same_words() -> None:
     assert words.SYSTEMS == letters.SYSTEMS
     assert words.CATEGORIES == letters.CATEGORIES
     assert words.LAWS == letters.LAWS
+    assert words.REASONS == letters.REASONS

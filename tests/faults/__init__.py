@@ -1,1 +1,1 @@
-"""Records that nobody can read, or that always fail, on every topic that somebody reads."""
+"""Records that nobody can read, servers and services that fail at every moment, clocks that jump, a bad deploy."""

@@ -63,9 +63,17 @@ OPERATIONS = (
     *(operation for service in SERVICES for operation in _of_operators(service)),
     Operation("dsr", "POST", "/v1/requests", "website", {"type": "delete", "email": "a@example.com"}),
     Operation("dsr", "GET", "/v1/requests/{request_id}", "website"),
+    Operation(
+        "dsr",
+        "POST",
+        "/v1/requests/{request_id}/outstanding",
+        "officer-01",
+        {"systems": ["orders"], "reason": "no_answer"},
+    ),
     Operation("dsr", "POST", "/v1/requests/{request_id}/messages", "notifier", {"template": "verification"}),
+    Operation("dsr", "GET", "/v1/requests/{request_id}/identifiers", "marketing"),
     Operation("dsr", "GET", "/v1/tasks", "marketing", query={}, wrong={"cursor": "?", "limit": "?"}),
-    Operation("dsr", "POST", "/v1/tasks/{task_id}/reply", "marketing", {"outcome": "done"}),
+    Operation("dsr", "POST", "/v1/tasks/{task_id}/reply", "marketing", {"outcome": "done", "evidence": "SUP-1"}),
     Operation("dsr", "GET", "/v1/findings", "operator-01", wrong={"cursor": "?", "limit": "?"}),
     Operation("consent", "POST", "/v1/choices", "website", CHOICE),
     Operation("consent", "GET", "/v1/choices", "website", query={"subject": SUBJECT}, wrong={"subject": "?"}),
@@ -87,6 +95,7 @@ OPERATIONS = (
     Operation("audit", "GET", "/v1/requests/{request}/completeness", "auditor-01"),
     Operation("accounts", "POST", "/v1/customers", "website", {"email": "a@example.com", "name": "A"}),
     Operation("accounts", "PATCH", "/v1/customers/{account_id}", "website", {"name": "B"}),
+    Operation("accounts", "DELETE", "/v1/customers/{account_id}", "website"),
     Operation("accounts", "POST", "/v1/customers/find", "website", {"email": "a@example.com"}),
     Operation(
         "accounts", "POST", "/v1/feeds", "operator-01", {"recipient": "adco", "purpose": "third_party_marketing"}

@@ -80,6 +80,10 @@ async def test_whatever_reads_leaves_its_record_on_kafka_and_in_the_audit(compan
     await eventually("the feed", lambda: _found(company, names, "accounts", "job feed.ask"))
     await eventually("the feed's file", lambda: _found(company, names, "accounts", "job feed.write"))
 
+    other = await company.register("yves")
+    names["closed"] = other.subject
+    await company.close_account(other)
+
     request, link = await company.begin(customer.email)
     names["request"] = request
     await company.closed(customer.email, request)

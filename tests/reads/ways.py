@@ -40,8 +40,12 @@ WAYS: dict[str, dict[str, Way]] = {
     "dsr": {
         "POST /v1/requests": WRITES,
         "GET /v1/requests/{request_id}": IDS,
+        "POST /v1/requests/{request_id}/outstanding": IDS,
         "POST /v1/requests/{request_id}/messages": _accessed(
             "dsr", actor="service/notifier", purpose="notice", case="{request}", categories=["contact"]
+        ),
+        "GET /v1/requests/{request_id}/identifiers": _accessed(
+            "dsr", actor="system/marketing", purpose="request", case="{request}", categories=["contact"]
         ),
         "GET /v1/tasks": IDS,
         "POST /v1/tasks/{task_id}/reply": WRITES,
@@ -58,13 +62,14 @@ WAYS: dict[str, dict[str, Way]] = {
         "POST /r/{request_id}/{secret}/{action}": _accessed("dsr", actor="person", purpose="request", case="{request}"),
         "timer verification_expiry": ERASES,
         "timer cooling_off": _accessed("dsr", actor="service/dsr", purpose="request", case="{request}"),
+        "timer guest_cooling_off": "the same handler as `timer cooling_off`",
         "timer destroy_address": ERASES,
         "timer reminder": IDS,
         "timer escalation": IDS,
         "timer retry": IDS,
         "timer forget_counts": ERASES,
-        "event account.stated": COPIES,
-        "event account.deleted": ERASES,
+        "event account.stated": "keeps a sealed copy of what the event brought; matches requests by keyed hashes",
+        "event account.deleted": _accessed("dsr", actor="service/dsr", purpose="request", subject_id="{closed}"),
         "event reply.done": IDS,
         "event reply.retained": IDS,
         "event reply.not_found": IDS,
@@ -111,6 +116,7 @@ WAYS: dict[str, dict[str, Way]] = {
     "accounts": {
         "POST /v1/customers": WRITES,
         "PATCH /v1/customers/{account_id}": _accessed("accounts", actor="system/website", action="view"),
+        "DELETE /v1/customers/{account_id}": ERASES,
         "POST /v1/customers/find": _accessed("accounts", actor="system/website", action="search"),
         "POST /v1/feeds": IDS,
         "GET /v1/feeds/{feed_id}": IDS,
@@ -147,6 +153,7 @@ COMMANDS: dict[str, Way] = {
     "serve": "the ways above",
     "migrate": "changes tables, shows no row",
     "replay": "the projections' own handlers, from the log into the same tables; prints a count",
+    "recover": "the service's own events, from the log into its own tables; prints ids and codes, and is an event",
     "dead-letters list": "reasons and places, no bodies",
     "dead-letters show": Reads("accesses.dsr", "operator.acted", {"action": "dead_letter_shown"}),
     "dead-letters replay": Reads("accesses.consent", "operator.acted", {"action": "dead_letter_replayed"}),

@@ -51,10 +51,11 @@ async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 async def open_pool(url: str, service: str, size: int = 16) -> Pool:
     """A pool that connects on first use, so that a service starts without its database.
 
-    `search_path` is the service's schema, then chassis'. Statements end after 30 s, waiting for a lock after 10.
+    `search_path` is the service's schema, then chassis'. Statements end after 30 s, waiting for a lock after 10, and so
+    does a transaction in which nothing happens: a process that was stopped must not keep its locks from its successor.
     """
     server = {"search_path": f"{service},chassis,public", "timezone": "UTC", "application_name": service}
-    server |= {"lock_timeout": "10s"}
+    server |= {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
     limits: dict[str, Any] = {"min_size": 0, "max_size": size, "command_timeout": 30}
     return await asyncpg.create_pool(url, init=_init, server_settings=server, **limits)
 

@@ -86,8 +86,8 @@ async def check(tx: Connection, migrations: list[Migration]) -> None:
     if not await tx.fetchval("SELECT to_regclass('public.migrations')"):
         raise WrongSchema("migrations missing: all")
     rows = await tx.fetch("SELECT scope, name, requires FROM public.migrations")
-    if any(row["requires"] > CODE for row in rows):
-        raise WrongSchema("the schema needs newer code")
+    if (needed := max((row["requires"] for row in rows), default=0)) > CODE:
+        raise WrongSchema(f"the schema needs newer code: {needed} or higher, and this is {CODE}")
     done = {(row["scope"], row["name"]) for row in rows}
     if missing := [f"{each.scope}/{each.name}" for each in migrations if (each.scope, each.name) not in done]:
         raise WrongSchema(f"migrations missing: {', '.join(missing)}")

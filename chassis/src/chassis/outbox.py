@@ -8,7 +8,7 @@ never overwrite what its successor wrote.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -79,13 +79,17 @@ async def oldest_age(tx: Connection) -> float:
 
 @dataclass
 class Relay:
-    """Publishes one service's outbox. `source` is the service, `holder` this instance of it, `kafka` how to connect."""
+    """Publishes one service's outbox. `source` is the service, `holder` this instance of it, `kafka` how to connect.
+
+    `check` is asked before anything is published under a new lease; where it raises, nothing is.
+    """
 
     pool: Pool
     source: str
     prefix: str
     holder: str
     kafka: dict[str, Any]
+    check: Callable[[], Awaitable[None]] | None = None
     problem: str | None = "not started"
     _epoch: int = 0
 
@@ -136,7 +140,9 @@ class Relay:
             wake.set()
 
         try:
-            await producer.start()
+            await producer.start()  # our predecessor, if there was one, publishes nothing from here on
+            if self.check:
+                await self.check()
             async with self.pool.acquire() as listener:
                 await listener.add_listener(_CHANNEL, on_notify)
                 try:

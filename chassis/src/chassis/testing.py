@@ -31,7 +31,7 @@ from chassis.app.service import http
 from chassis.auth import Auth, Caller, Issuer
 from chassis.clock import Clock
 from chassis.consumer.batches import Batches
-from chassis.consumer.records import Record
+from chassis.consumer.records import Record, decode
 from chassis.database import Pool, open_pool, transaction
 from chassis.sealing import Sealing
 from chassis.settings import Company, Settings
@@ -295,6 +295,16 @@ async def deliver_records(app: App, runtime: Runtime[Any], *records: Record) -> 
 async def deliver(app: App, runtime: Runtime[Any], *events: Event, **options: Any) -> Batches:
     """Put events through the real batch path; `options` as for `record`."""
     return await deliver_records(app, runtime, *(record(event, **options) for event in events))
+
+
+async def restate(app: App, runtime: Runtime[Any], *events: Event) -> list[bool]:
+    """Tell a service what it once said itself, as `recover` does; for each, whether all of it is there again."""
+    known = []
+    async with transaction(runtime.pool) as tx:
+        for event in events:
+            received = decode(record(event), topics()[event.topic], {event.type: type(event)})
+            known.append(bool(received and app.restate and await app.restate(received, tx)))
+    return known
 
 
 async def run_timers(app: App, runtime: Runtime[Any], now: datetime | None = None) -> int:

@@ -1,6 +1,6 @@
 """What crosses a boundary of the privacy platform: events, topics and systems, and nothing else."""
 
-from privacy_contracts.accesses import OperatorActed, PersonalDataAccessed
+from privacy_contracts.accesses import OperatorActed, PersonalDataAccessed, ServiceRecovered
 from privacy_contracts.accounts import AccountDeleted, AccountStated, Heartbeat
 from privacy_contracts.consent import ConsentChanged, DisclosureDecided
 from privacy_contracts.disclosures import DisclosureRefused, PersonalDataDisclosed
@@ -12,10 +12,12 @@ from privacy_contracts.requests import (
     DeletionConfirmed,
     DeletionRequested,
     RequestClosed,
+    RequestMatched,
     RequestReceived,
     RequestVerified,
     RequestWithdrawn,
     SystemEscalated,
+    SystemLeftOutstanding,
 )
 
 EVENTS: dict[str, type[Event]] = {
@@ -29,9 +31,11 @@ EVENTS: dict[str, type[Event]] = {
         DisclosureDecided,
         RequestReceived,
         RequestVerified,
+        RequestMatched,
         DeletionConfirmed,
         DeletionRequested,
         SystemEscalated,
+        SystemLeftOutstanding,
         RequestWithdrawn,
         RequestClosed,
         ReplyDone,
@@ -46,6 +50,7 @@ EVENTS: dict[str, type[Event]] = {
         DisclosureRefused,
         PersonalDataAccessed,
         OperatorActed,
+        ServiceRecovered,
     )
 }
 """Every event by its CloudEvents type."""

@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from privacy_contracts.envelope import Event
+from privacy_contracts.envelope import Event, Part
 from privacy_contracts.fields import Actor, Category, Code, Count, Hash, Known, Subject, SystemName, Time
 
 Action = Annotated[Code, Known(("view", "search", "export"))]
@@ -74,3 +74,53 @@ class OperatorActed(Event):
     def subject(self) -> str:
         """The person, or the dead letter where it names none."""
         return self.subject_id or f"dead_letter/{self.dead_letter}"
+
+
+class Renumbered(Part):
+    """A topic of the system, and the last number that was given there, as the database and as Kafka had it.
+
+    Where Kafka's is lower, the events between were lost from it; where it is higher, the database had lost them.
+    """
+
+    topic: Code
+    database: Count
+    log: Count
+
+
+class MovedPosition(Part):
+    """Where reading a partition goes on, and where it would have: what lies between is skipped, or read again."""
+
+    topic: Code
+    partition: Count
+    was: Count
+    now: Count
+
+
+class ServiceRecovered(Event):
+    """An operator made a service go on with a database and a Kafka of different ages, after one was restored."""
+
+    type: ClassVar[str] = "service.recovered"
+    stream: ClassVar[str] = "accesses"
+
+    recovery: UUID
+    system: SystemName
+    actor: Actor
+    reason: Code
+    topics: list[Renumbered]
+    positions: list[MovedPosition]
+    recovered_at: Time
+
+    @property
+    def topic(self) -> str:
+        """The system's own topic."""
+        return f"{self.stream}.{self.system}"
+
+    @property
+    def key(self) -> str:
+        """The recovery."""
+        return str(self.recovery)
+
+    @property
+    def subject(self) -> str:
+        """The recovery."""
+        return f"recovery/{self.recovery}"

@@ -60,6 +60,10 @@ def _system(system: System, stages: tuple[str, ...]) -> Iterator[str]:
         (system.transport in transports, f"transport {system.transport!r} is none of {', '.join(transports)}"),
         (system.transport != "kafka" or system.principal, "takes part over Kafka but has no principal"),
         (system.transport != "http" or system.client_id, "takes part over HTTP but has no client_id"),
+        (
+            system.transport != "manual" or not (system.principal or system.client_id),
+            "its tasks are done by staff, yet it has a principal or a client_id",
+        ),
         (system.owner.strip(), "has no owner"),
         (
             MAILBOX.fullmatch(system.owner_mailbox),

@@ -33,6 +33,9 @@ Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Actor = Annotated[str, StringConstraints(pattern=r"^(person|staff|service|system)(/[a-z0-9][a-z0-9_.-]{0,55})?$")]
 """Who did it: `person` (the subject), `staff/<pseudonymous id>`, `service/<name>` or `system/<name>`."""
 
+Evidence = Annotated[str, StringConstraints(pattern=r"^([A-Z]{1,10}(-)?[0-9]{1,12}|[0-9a-f]{64})$")]
+"""Where it can be looked up that staff did it: a ticket's number, as `SUP-1042`, or the SHA-256 of a document."""
+
 SystemName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """A name in `systems.toml`."""
 
@@ -78,5 +81,8 @@ Outcome = Annotated[Code, Known(("completed", "not_verified", "not_confirmed"))]
 Purpose = Annotated[Code, Known(("third_party_marketing", "own_marketing", "targeted_advertising"))]
 Choice = Annotated[Code, Known(("granted", "refused", "withdrawn"))]
 Category = Annotated[
-    Code, Known(("contact", "identity", "orders", "invoices", "marketing", "choices", "requests", "notices"))
+    Code,
+    Known(
+        ("contact", "identity", "orders", "invoices", "marketing", "correspondence", "choices", "requests", "notices")
+    ),
 ]

@@ -1,4 +1,7 @@
-"""The `replies.<system>` topics: what a system did about a deletion. Each topic has one writer."""
+"""The `replies.<system>` topics: what a system did about a deletion. Each topic has one writer.
+
+`evidence` says where it can be looked up, when it was staff that answered.
+"""
 
 from datetime import date
 from typing import Annotated, ClassVar
@@ -6,7 +9,18 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from privacy_contracts.envelope import Event, Part
-from privacy_contracts.fields import AccountId, Actor, Category, Code, Count, Known, RequestId, SystemName, Time
+from privacy_contracts.fields import (
+    AccountId,
+    Actor,
+    Category,
+    Code,
+    Count,
+    Evidence,
+    Known,
+    RequestId,
+    SystemName,
+    Time,
+)
 
 LegalBasis = Annotated[Code, Known(("us.irc.6001", "us.ca.11ccr7101", "us.ca.civ1798.105d8"))]
 FailureReason = Annotated[Code, Known(("unavailable", "conflict", "internal"))]
@@ -16,10 +30,11 @@ class _Reply(Event):
     stream: ClassVar[str] = "replies"
 
     request: RequestId
-    account: AccountId
+    account: AccountId | None = None
     system: SystemName
     answered_by: Actor
     answered_at: Time
+    evidence: Evidence | None = None
 
     @property
     def topic(self) -> str:
@@ -33,8 +48,8 @@ class _Reply(Event):
 
     @property
     def subject(self) -> str:
-        """The account."""
-        return f"account/{self.account}"
+        """The account, or the request of a person without one."""
+        return f"account/{self.account}" if self.account else f"request/{self.request}"
 
 
 class RetainedItem(Part):
@@ -62,7 +77,7 @@ class ReplyRetained(_Reply):
 
 
 class ReplyNotFound(_Reply):
-    """The system holds nothing about the account."""
+    """The system holds nothing about the person."""
 
     type: ClassVar[str] = "reply.not_found"
 

@@ -11,6 +11,7 @@ STATE = Topic("state", "key", "writer", (), 6, 400, True, True, True, compacted=
 def test_a_writer_and_a_reader_get_exactly_what_they_need() -> None:
     assert wanted_acls([STREAM], "p.") == {
         Acl("writer", "write", "topic", "p.stream"),
+        Acl("writer", "read", "topic", "p.stream"),
         Acl("writer", "write", "transactional_id", "p.writer-relay"),
         Acl("writer", "describe", "transactional_id", "p.writer-relay"),
         Acl("reader", "read", "topic", "p.stream"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from local_stack import DEFAULT_DIRECTORY, LocalStackError, Misuse, clock, demo, servers
-from local_stack.layout import CLIENTS, MIGRATED, PORTS, PROCESSES
+from local_stack.layout import CLIENTS, EVERY, MIGRATED, PORTS, PROCESSES, SECONDS
 from local_stack.ports import configured
 from local_stack.processes import read_pidfile, stop
 from local_stack.stack import Stack
@@ -37,7 +37,8 @@ def main() -> int:
         added.set_defaults(do=do)
         return added
 
-    command("up", _up, "start everything and wait until it is ready")
+    up = command("up", _up, "start everything and wait until it is ready")
+    up.add_argument("also", nargs="*", help=f"second instances beside it: {', '.join(SECONDS)}")
     down = command("down", _down, "stop everything, the demo's stack too; all that is kept stays")
     down.add_argument("names", nargs="*", help="these processes only")
     command("reset", _reset, "stop everything, the tests' servers too, and remove what was kept")
@@ -74,7 +75,10 @@ def _folders(arguments: argparse.Namespace) -> list[Path]:
 def _deployments() -> list[Stack]:
     """Return what the tests have deployed, or left behind."""
     folders = sorted(DEFAULT_DIRECTORY.glob("deployments/*"))
-    return [Stack(folder, servers_directory=TESTS) for folder in folders]
+    return [
+        read_plan(folder) if (folder / "plan.json").exists() else Stack(folder, servers_directory=TESTS)
+        for folder in folders
+    ]
 
 
 def _up(arguments: argparse.Namespace) -> None:
@@ -83,9 +87,10 @@ def _up(arguments: argparse.Namespace) -> None:
     def say(line: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
 
+    _check(arguments.also, SECONDS)
     directory = arguments.directory or STACK
     stack = Stack(directory, base_port=configured("BASE_PORT", len(PORTS)) or BASE_PORT, say=say)
-    stack.up()
+    stack.up((*PROCESSES, *arguments.also))
     print(
         f"\nShop    {stack.url('website')}\nMail    {stack.url('sink')}\nPolicy  {stack.url('consent')}/policy\n"
         f"State and passwords are in {directory}.\n"
@@ -96,7 +101,7 @@ def _up(arguments: argparse.Namespace) -> None:
 
 def _down(arguments: argparse.Namespace) -> None:
     if arguments.names:
-        _check(arguments.names, PROCESSES)
+        _check(arguments.names, EVERY)
         Stack(arguments.directory or STACK).stop(*arguments.names)
     else:
         _stop(_folders(arguments))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_stack import ROOT, databases
-from local_stack.layout import PROCESSES
+from local_stack.layout import EVERY
 from local_stack.ports import LOOPBACK
 from local_stack.servers import Servers
 from local_stack.state import inherited, keys_file, ledger_file
@@ -53,54 +53,56 @@ def command(deployment: Deployment, name: str) -> list[str]:
     if name == "issuer":
         options = ["--clients", str(here / "clients.json"), "--key", str(here / "issuer-key.pem"), "--port", port]
         return [sys.executable, "-m", "local_stack.issuer", *options]
-    return list(PROCESSES[name].command)
+    return list(EVERY[name].command)
 
 
 def environment(deployment: Deployment, name: str) -> dict[str, str]:
-    """Return the environment of a process, before any overrides."""
+    """Return the environment of a process, before any overrides. Instances differ by `INSTANCE` and port alone."""
+    service = EVERY[name].service
     given = {
         **inherited(),
         "ENVIRONMENT": "local",
         "HOST": LOOPBACK,
         "PORT": str(deployment.ports[name]),
-        "PUBLIC_URL": url(deployment, name),
+        "INSTANCE": name,
+        "PUBLIC_URL": url(deployment, service),
         "COMPANY": str(COMPANY),
         "CLOCK_OFFSET": str(deployment.directory / "clock"),
     }
-    if name in deployment.secrets:
+    if service in deployment.secrets:
         given |= {
             "ISSUER": url(deployment, "issuer"),
-            "CLIENT_ID": name,
-            "CLIENT_SECRET": deployment.secrets[name],
+            "CLIENT_ID": service,
+            "CLIENT_SECRET": deployment.secrets[service],
             "SERVICE_URLS": json.dumps({called: url(deployment, called) for called in CALLED}),
         }
-    if PROCESSES[name].stored:
-        given |= _stored(deployment, name)
-    return given | _own(deployment, name)
+    if EVERY[name].stored:
+        given |= _stored(deployment, service)
+    return given | _own(deployment, service)
 
 
-def _stored(deployment: Deployment, name: str) -> dict[str, str]:
+def _stored(deployment: Deployment, service: str) -> dict[str, str]:
     kafka = deployment.servers.kafka
     return {
-        "DATABASE_URL": database_url(deployment, name),
+        "DATABASE_URL": database_url(deployment, service),
         "KAFKA_BOOTSTRAP": kafka.bootstrap,
-        "KAFKA_USERNAME": name,
-        "KAFKA_PASSWORD": kafka.users[name],
+        "KAFKA_USERNAME": service,
+        "KAFKA_PASSWORD": kafka.users[service],
         "KAFKA_TLS": "false",
         "TOPIC_PREFIX": deployment.prefix,
-        "MASTER_KEYS": str(keys_file(deployment.directory, name)),
-        "ERASURE_LEDGER": str(ledger_file(deployment.directory, name)),
+        "MASTER_KEYS": str(keys_file(deployment.directory, service)),
+        "ERASURE_LEDGER": str(ledger_file(deployment.directory, service)),
     }
 
 
-def _own(deployment: Deployment, name: str) -> dict[str, str]:
-    match name:
+def _own(deployment: Deployment, service: str) -> dict[str, str]:
+    match service:
         case "notifier":
             return {"SMTP_HOST": LOOPBACK, "SMTP_PORT": str(deployment.ports["smtp"]), "SMTP_TLS": "none"}
         case "accounts":
             return {"FEED_DIR": str(deployment.directory / "feeds")}
         case "orders":
-            return {"SCHEMAS": str(ROOT / "contracts" / "schemas")}
+            return {"SCHEMAS": str(ROOT / "contracts" / "schemas"), "DSR_URL": url(deployment, "dsr")}
         case "marketing":
             return {
                 "DSR_URL": url(deployment, "dsr"),

@@ -31,15 +31,18 @@ rootLogger.appenderRef.out.ref=out
 """
 
 
-def start(directory: Path, port: int, controller_port: int, password: str) -> Identity:
-    """Start the broker on the folder, formatting it when it is new. Returns at once; see `wait_until_ready`."""
+def start(directory: Path, port: int, controller_port: int, password: str, advertised: int | None = None) -> Identity:
+    """Start the broker on the folder, formatting it when it is new. Returns at once; see `wait_until_ready`.
+
+    `advertised` is the port at which clients are told to find it: of somebody between, who passes connections on.
+    """
     fetch()
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)  # the log of accounts holds addresses
     logging = directory / "log4j2.properties"
     logging.write_text(LOGGING, "utf-8")
     configuration = directory / "server.properties"
-    write_private(configuration, _properties(directory, port, controller_port, password))
+    write_private(configuration, _properties(directory, port, controller_port, password, advertised or port))
     java = [_java(), *JVM, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{JARS}/*"]
     if not (directory / "data" / "meta.properties").exists():
         _format(java, directory, configuration, password)
@@ -119,7 +122,7 @@ def _format(java: list[str], directory: Path, configuration: Path, password: str
         raise LocalStackError(f"Kafka's folder could not be formatted: {done.stdout[-1000:]}")
 
 
-def _properties(directory: Path, port: int, controller_port: int, password: str) -> str:
+def _properties(directory: Path, port: int, controller_port: int, password: str, advertised: int) -> str:
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule"
     plain = "org.apache.kafka.common.security.plain.PlainLoginModule"
     given = f'required username="{ADMIN}" password="{password}"'
@@ -127,7 +130,7 @@ def _properties(directory: Path, port: int, controller_port: int, password: str)
 node.id=1
 controller.quorum.voters=1@{LOOPBACK}:{controller_port}
 listeners=CLIENT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}
-advertised.listeners=CLIENT://{LOOPBACK}:{port}
+advertised.listeners=CLIENT://{LOOPBACK}:{advertised}
 listener.security.protocol.map=CLIENT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=CLIENT

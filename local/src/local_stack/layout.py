@@ -11,17 +11,26 @@ MARKETING = ROOT / "examples" / "company" / "marketing" / "marketing.sh"
 
 @dataclass(frozen=True)
 class Process:
-    """A process of the stack. One that answers HTTP is ready when `/readyz` says so, another while it lives."""
+    """A process of the stack. One that answers HTTP is ready when `/readyz` says so, another while it lives.
+
+    `beside` is the process whose work a second instance shares.
+    """
 
     name: str
     command: tuple[str, ...]
     about: str
     http: bool = True
+    beside: str | None = None
+
+    @property
+    def service(self) -> str:
+        """What it is an instance of: whose settings, secrets and database it has."""
+        return self.beside or self.name
 
     @property
     def stored(self) -> bool:
         """Whether it has a database and reads Kafka."""
-        return self.name in SERVICES
+        return self.service in SERVICES
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -43,6 +52,12 @@ PROCESSES = {
         Process("marketing", ("sh", str(MARKETING)), "the company's mailings, over HTTP alone", http=False),
     )
 }
+SECONDS = {
+    f"{name}-2": Process(f"{name}-2", PROCESSES[name].command, f"a second {name}, beside the first", beside=name)
+    for name in ("consent", "dsr", "notifier", "audit", "accounts")
+}
+"""What can run twice. Nobody starts these unasked."""
+EVERY = {**PROCESSES, **SECONDS}
 MIGRATED = SERVICES
 
 # Client id: scopes, and the name of a person.
@@ -61,5 +76,5 @@ CLIENTS: dict[str, tuple[tuple[str, ...], str | None]] = {
     "agent-01": (("agent",), "Agnes Vale"),
 }
 
-PORTS = (*PROCESSES, "smtp")
+PORTS = (*PROCESSES, "smtp", *SECONDS)
 """Names of the ports; a stack on a base port gives them out in this order."""

@@ -6,7 +6,7 @@ service's memory or asks it how it thinks it is doing.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -115,7 +115,12 @@ async def newest(stack: Stack, topic: str) -> dict[str, Seen]:
 
 async def places(stack: Stack, text: str) -> list[Place]:
     """Where a text stands, in any column of any table of any database, as far as each runtime role may look."""
-    found = []
+    return (await places_of_each(stack, [text]))[text]
+
+
+async def places_of_each(stack: Stack, texts: Sequence[str]) -> dict[str, list[Place]]:
+    """The same for several texts, each table read once."""
+    found: dict[str, list[Place]] = {text: [] for text in texts}
     for service in MIGRATED:
         connection = await asyncpg.connect(stack.database_url(service))
         try:
@@ -126,14 +131,16 @@ async def places(stack: Stack, text: str) -> list[Place]:
                 " ORDER BY 1"
             )
             for table in tables:
-                rows = await connection.fetchval(
+                rows = await connection.fetch(
                     # the name comes from the catalogue, quoted; bytea shows as hex, so its text is looked for too
-                    f"SELECT count(*) FROM {table['name']} AS t WHERE t::text ILIKE '%' || $1 || '%'"  # noqa: S608
-                    " OR t::text ILIKE '%' || encode($1::text::bytea, 'hex') || '%'",
-                    text,
+                    f"WITH told AS MATERIALIZED (SELECT t::text AS row FROM {table['name']} AS t)"  # noqa: S608
+                    " SELECT text, count(*) AS rows FROM told JOIN unnest($1::text[]) AS text"
+                    " ON row ILIKE '%' || text || '%' OR row ILIKE '%' || encode(text::bytea, 'hex') || '%'"
+                    " GROUP BY text",
+                    list(texts),
                 )
-                if rows:
-                    found.append(Place(service, table["name"], rows))
+                for each in rows:
+                    found[each["text"]].append(Place(service, table["name"], each["rows"]))
         finally:
             await connection.close()
     return found

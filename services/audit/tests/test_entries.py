@@ -151,11 +151,17 @@ def test_people_and_cases_are_found_in_the_body() -> None:
         accessed_at=AT,
     )
     received = RequestReceived(request=REQUEST, request_type="delete", channel="website", received_at=AT, due_at=AT)
-    found = [entry_of(of(event), TOPICS[event.topic], keyed) for event in (notice, access, received)]
+    to_guest = notice.model_copy(update={"account": None})
+    about_policy = to_guest.model_copy(update={"request": None})
+    found = [
+        entry_of(of(event), TOPICS[event.topic], keyed) for event in (notice, access, received, to_guest, about_policy)
+    ]
     assert [(each.subject, each.request) for each in found] == [
         ("account/a1", REQUEST),
         ("account/a1", REQUEST),
         (f"request/{REQUEST}", REQUEST),
+        (f"request/{REQUEST}", REQUEST),
+        (f"notice/{notice.notice}", None),
     ]
 
 

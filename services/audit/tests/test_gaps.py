@@ -1,10 +1,12 @@
 """Missing numbers on a real database: they open, close, are found, and are resolved. Time is an argument."""
 
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 from audit.handlers import CHECK, check_gaps
 from chassis.database import transaction
 from chassis.testing import run_timers
+from privacy_contracts.accesses import Renumbered, ServiceRecovered
 
 from .conftest import Service
 from .records import AT, deletion, of, record
@@ -93,3 +95,42 @@ async def test_moving_the_clock_makes_no_gap_old(audit: Service) -> None:
         await run_timers(audit.app, audit.runtime)
         audit.runtime.clock.advance(timedelta(days=20))  # type: ignore[attr-defined]  # the tests' clock
     assert await audit.kinds() == []
+
+
+async def test_numbers_that_an_operator_declares_lost_are_a_finding_that_this_resolves(audit: Service) -> None:
+    """2 and 3 were complained of already, 6 to 9 were published behind everything that came here."""
+    await come(audit, 1, 4, 5)
+    await check(audit, 0)
+    await check(audit, 60)
+    await come(audit, 12)
+    await audit.take(of(recovered("orders", 3, 9), sequence=1))
+    await audit.take(of(recovered("requests", 1, 9), sequence=2))
+    await check(audit, 61)
+    rows = await audit.pool.fetch(
+        "SELECT missing::text, reason FROM audit.findings LEFT JOIN audit.resolutions ON finding = id ORDER BY id"
+    )
+    assert [tuple(row) for row in rows] == [("{[2,4)}", "lost"), ("{[6,10)}", "lost")]
+    assert await missing(audit) == "{[10,12)}"
+
+
+async def test_numbers_that_were_lost_before_anything_behind_them_came_are_not_waited_for(audit: Service) -> None:
+    await come(audit, 1)
+    await audit.take(of(recovered("requests", 1, 3), sequence=1))
+    await come(audit, 4)
+    for second in (0, 60, 120):
+        await check(audit, second)
+    assert (await missing(audit), await audit.kinds()) == ("{}", ["gap"])
+    assert await audit.pool.fetchval("SELECT reason FROM audit.resolutions") == "lost"
+
+
+def recovered(topic: str, log: int, database: int) -> ServiceRecovered:
+    """What dsr's operator said: Kafka's last number was `log`, the database's `database`."""
+    return ServiceRecovered(
+        recovery=uuid4(),
+        system="dsr",
+        actor="staff/operator-01",
+        reason="restored",
+        topics=[Renumbered(topic=topic, database=database, log=log)],
+        positions=[],
+        recovered_at=AT,
+    )

@@ -38,6 +38,7 @@ from local_stack.servers import Servers
 from privacy_contracts import EVENTS, Event
 from privacy_contracts.accounts import AccountStated
 from privacy_contracts.fields import Personal
+from privacy_contracts.notices import NoticeFailed, NoticeSent
 from privacy_contracts.replies import ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
 from privacy_contracts.topology import read_by
 
@@ -115,14 +116,18 @@ class Service:
         assert await self.status(request) == "deleting"
         return request, link
 
-    async def closed(self, email: str = "ann@example.com") -> tuple[UUID, str]:
+    async def closed(self, email: str = "ann@example.com", account: str | None = "a1") -> tuple[UUID, str]:
         """A request that every system has answered."""
         request, link = await self.deleting(email)
-        for system in ("orders", "marketing", "consent", "notifier", "audit", "accounts"):
-            await self.reply(request, system)
+        await self.answered_by_all(request, account)
+        return request, link
+
+    async def answered_by_all(self, request: UUID, account: str | None = "a1") -> None:
+        """Every system but our own says that it has deleted, and so the request is closed."""
+        for system in ("orders", "marketing", "support", "consent", "notifier", "audit", "accounts"):
+            await self.reply(request, system, account=account)
             await self.relay()
         assert await self.status(request) == "closed"
-        return request, link
 
     async def pass_time(self, by: timedelta) -> None:
         """Move the clock and fire what is due then."""
@@ -146,9 +151,26 @@ class Service:
         """The bodies of all events of a type so far."""
         return [each.body for each in await self.everything() if each.type == type_]
 
-    async def reply(self, request: UUID, system: str, outcome: str = "done", account: str = "a1") -> None:
+    async def reply(self, request: UUID, system: str, outcome: str = "done", account: str | None = "a1") -> None:
         """What a system on Kafka does."""
         await self.deliver(made(request, system, outcome, self.clock.now(), account))
+
+    async def mail_ended(self, template: str, request: UUID, unanswered: int | None = None) -> None:
+        """What the notifier says: sent; or failed for good, after so many attempts without an answer."""
+        about: dict[str, Any] = {"notice": uuid7(), "template": template, "request": request}
+        if unanswered is None:
+            return await self.deliver(NoticeSent(**about, sent_at=self.clock.now()))
+        about |= {"reason": "expired", "unanswered": unanswered, "failed_at": self.clock.now()}
+        return await self.deliver(NoticeFailed(**about))
+
+    async def held(self, request: UUID) -> set[str]:
+        """What is held of the person beside the account: sealed addresses, hashes of them, and the key."""
+        row = await self.pool.fetchrow(
+            "SELECT typed_address, fingerprint, mailbox, final_address FROM dsr.requests WHERE id = $1", request
+        )
+        key = await self.pool.fetchval("SELECT EXISTS (SELECT FROM keys.owners WHERE owner = $1)", f"request/{request}")
+        assert row is not None
+        return {name for name, value in row.items() if value is not None} | ({"key"} if key else set())
 
     async def status(self, request: UUID) -> str:
         return str(await self.pool.fetchval("SELECT status FROM dsr.requests WHERE id = $1", request))
@@ -158,7 +180,7 @@ class Service:
         return {row["system"]: row["status"] for row in rows}
 
 
-def made(request: UUID, system: str, outcome: str, at: datetime, account: str = "a1") -> Event:
+def made(request: UUID, system: str, outcome: str, at: datetime, account: str | None = "a1") -> Event:
     common = {
         "request": request,
         "account": account,

@@ -21,9 +21,10 @@ OWN = ("consent", "notifier", "audit")
 async def test_a_deletion_goes_through_all_stages_and_closes_once(dsr: Any) -> None:
     await dsr.customer()
     request, _ = await dsr.deleting()
-    assert [each["systems"] for each in await dsr.events("deletion.requested")] == [["orders", "marketing"]]
+    assert [each["systems"] for each in await dsr.events("deletion.requested")] == [["orders", "marketing", "support"]]
     await dsr.reply(request, "orders", "retained")
     await dsr.reply(request, "marketing", "done")
+    await dsr.reply(request, "support", "done")
     await dsr.relay()
     for system in OWN:
         await dsr.reply(request, system)
@@ -38,6 +39,7 @@ async def test_a_deletion_goes_through_all_stages_and_closes_once(dsr: Any) -> N
     assert await dsr.tasks(request) == {
         "orders": "retained",
         "marketing": "done",
+        "support": "done",
         "consent": "done",
         "notifier": "done",
         "dsr": "retained",
@@ -64,7 +66,7 @@ async def test_events_of_a_request_come_in_the_order_of_what_happened(dsr: Any) 
 async def test_this_service_deletes_too_and_answers_like_any_other_system(dsr: Any) -> None:
     await dsr.customer()
     request, _ = await dsr.deleting()
-    for system in ("orders", "marketing"):
+    for system in ("orders", "marketing", "support"):
         await dsr.reply(request, system)
     assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.accounts") == 0
     assert not await dsr.pool.fetchval("SELECT EXISTS (SELECT FROM keys.owners WHERE owner = 'account/a1')")
@@ -88,7 +90,7 @@ async def test_an_account_that_its_system_deletes_is_forgotten_here_too(dsr: Any
     await dsr.deliver(AccountDeleted(id="a1", version=2, deleted_at=dsr.clock.now()))
     await dsr.customer(version=3)
     assert await dsr.pool.fetchval("SELECT count(*) FROM dsr.accounts") == 0
-    assert not await dsr.pool.fetchval("SELECT EXISTS (SELECT FROM keys.owners)")
+    assert not await dsr.pool.fetchval("SELECT EXISTS (SELECT FROM keys.owners WHERE owner = 'account/a1')")
 
 
 async def aside(dsr: Any) -> tuple[str | None, bool]:
@@ -111,7 +113,7 @@ async def test_what_was_put_aside_of_a_person_goes_with_the_person_known_here_or
     request, _ = await dsr.deleting()
     await dsr.deliver(AccountDeleted(id="a1", version=2, deleted_at=dsr.clock.now()))
     await deliver_records(dsr.app, dsr.runtime, stated(3, ce_type=None), stated(4))
-    for system in ("orders", "marketing"):
+    for system in ("orders", "marketing", "support"):
         await dsr.reply(request, system)
     assert await aside(dsr) == (None, True)
     assert not await dsr.pool.fetchval("SELECT EXISTS (SELECT FROM keys.owners WHERE owner = 'account/a1')")
@@ -161,7 +163,7 @@ async def test_building_the_projection_again_gives_the_same_and_emits_nothing(ds
                 for row in rows
             ]
 
-    before = await opened()
+    before, said = await opened(), await dsr.everything()
     assert [row[0] for row in before] == ["a0", "a2"]
     await dsr.pool.execute("DELETE FROM dsr.accounts")
     from chassis.consumer import decode
@@ -172,13 +174,14 @@ async def test_building_the_projection_again_gives_the_same_and_emits_nothing(ds
         async with dsr.pool.acquire() as tx, tx.transaction():
             await dsr.app.handlers.apply(received, tx, again=True)
     assert await opened() == before
-    assert await dsr.everything() == []
+    assert await dsr.everything() == said
 
 
 async def test_a_silent_system_is_reminded_then_escalated(dsr: Any) -> None:
     await dsr.customer()
     request, _ = await dsr.deleting()
     await dsr.reply(request, "marketing")
+    await dsr.reply(request, "support")
     await dsr.pass_time(timedelta(days=5))
     reminders = [each for each in await dsr.events("deletion.requested") if each["reminder"]]
     assert [(each["systems"], each["attempt"]) for each in reminders] == [(["orders"], 2)]
@@ -196,8 +199,8 @@ async def test_a_clock_that_jumps_twenty_days_reminds_and_escalates_at_once(dsr:
     await dsr.customer()
     await dsr.deleting()
     await dsr.pass_time(timedelta(days=20))
-    assert len([each for each in await dsr.events("deletion.requested") if each["reminder"]]) == 2
-    assert {each["system"] for each in await dsr.events("system.escalated")} == {"orders", "marketing"}
+    assert len([each for each in await dsr.events("deletion.requested") if each["reminder"]]) == 3
+    assert {each["system"] for each in await dsr.events("system.escalated")} == {"orders", "marketing", "support"}
 
 
 async def test_a_system_that_failed_is_asked_again(dsr: Any) -> None:

@@ -19,6 +19,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from chassis.app.service import http
 from dsr.pages import brand, words
+from privacy_contracts.accounts import AccountDeleted
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 ARGUMENTS = [
@@ -80,9 +81,27 @@ async def prepared(dsr: Any) -> dict[str, str]:
         await dsr.customer(name, f"{name}@example.com")
         return f"{name}@example.com"
 
+    request, paths["outstanding"] = await dsr.deleting(await customer("a7"))
+    for system in ("marketing", "support"):
+        await dsr.reply(request, system, account="a7")
+    await dsr.pass_time(timedelta(days=41))  # the answer is due
+    left, officer = {"systems": ["orders"], "reason": "no_answer"}, dsr.headers("officer-01", "officer")
+    await dsr.http.post(f"/v1/requests/{request}/outstanding", json=left, headers=officer)
+    for system in ("consent", "notifier", "audit", "accounts"):
+        await dsr.relay()
+        await dsr.reply(request, system, account="a7")
+    await customer("a8")
+    await dsr.deliver(AccountDeleted(id="a8", version=2, deleted_at=dsr.clock.now()))
+    request = await dsr.pool.fetchval("SELECT id FROM dsr.requests WHERE channel = 'profile'")
+    for system in ("orders", "marketing", "support", "consent", "notifier", "audit"):
+        await dsr.reply(request, system, account="a8")
+        await dsr.relay()
+    paths["account_closed"] = await dsr.link(request, "completion")
+
     request, paths["done"] = await dsr.deleting(await customer("a1"))
     await dsr.reply(request, "orders", "retained")
     await dsr.reply(request, "marketing", "not_found")
+    await dsr.reply(request, "support")
     for system in ("consent", "notifier", "audit", "accounts"):
         await dsr.relay()
         await dsr.reply(request, system)
@@ -98,13 +117,27 @@ async def prepared(dsr: Any) -> dict[str, str]:
     return paths
 
 
+async def prepared_without_account(dsr: Any) -> dict[str, str]:
+    """The same for people who have no account."""
+    paths = {}
+    request, paths["guest-done"] = await dsr.deleting("g1@example.org")
+    await dsr.answered_by_all(request, None)
+    paths["guest-verify"] = await dsr.link(await dsr.ask("g2@example.org"))
+    paths["guest-confirm"] = await dsr.link(await dsr.ask("g3@example.org"))
+    await dsr.press(paths["guest-confirm"], "verify")
+    _, paths["guest-confirmed"] = await dsr.confirmed("g4@example.org")
+    paths["guest-withdrawn"] = await dsr.link(await dsr.ask("g5@example.org"))
+    await dsr.press(paths["guest-withdrawn"], "withdraw")
+    return paths
+
+
 def _heard(faults: list[str], message: ConsoleMessage) -> None:
     faults.append(message.text)
 
 
 @browsed
 async def test_every_page_is_readable_for_everybody_on_every_screen(dsr: Any) -> None:
-    paths = await prepared(dsr)
+    paths = await prepared(dsr) | await prepared_without_account(dsr)
     async with served(dsr) as url, chromium() as browser:
         for viewport in (PHONE, DESK):
             context = await browser.new_context(viewport=viewport, bypass_csp=False)  # type: ignore[arg-type]  # a size
@@ -126,7 +159,7 @@ async def test_a_person_gets_to_the_end_without_scripts(dsr: Any) -> None:
         context: BrowserContext = await browser.new_context(viewport=PHONE, java_script_enabled=False)  # type: ignore[arg-type]  # a size
         page = await context.new_page()
         await page.goto(f"{url}/delete")
-        await page.get_by_label("Mail address of your account").fill("Ann@example.com")
+        await page.get_by_label("Your mail address").fill("Ann@example.com")
         await page.get_by_role("button", name="Send").click()
         assert await page.get_by_role("heading", level=1).inner_text() == "Look into your inbox"
         request = await dsr.pool.fetchval("SELECT id FROM dsr.requests WHERE channel = 'form'")
@@ -151,14 +184,33 @@ async def test_the_status_names_what_is_kept_why_and_until_when(dsr: Any, text_o
     assert "may live on in caches and archives that are not ours" in done
     assert "Marketing mail address, marketing lists Held nothing about you" in done
     under_way = text_of((await dsr.http.get(paths["deleting"])).text)
-    assert "1 of 7 systems have answered" in under_way
+    assert "1 of 8 systems have answered" in under_way
     assert "It is late; its owner has been told." in under_way
 
 
+async def test_no_page_speaks_of_an_account_to_somebody_who_has_none(dsr: Any, text_of: Callable[[str], str]) -> None:
+    said = {
+        name: text_of((await dsr.http.get(path)).text) for name, path in (await prepared_without_account(dsr)).items()
+    }
+    assert not [name for name, text in said.items() if re.search(r"\b(your|my|the|this) account\b", text, re.I)]
+    assert "We know no account with it" in said["guest-verify"]
+    assert "looks for your mail address and deletes what it finds" in said["guest-confirm"]
+    assert "Nothing was deleted." in said["guest-withdrawn"]
+    assert "Every system has answered" in said["guest-done"]
+
+
+async def test_a_page_claims_no_end_that_is_not_there(dsr: Any, text_of: Callable[[str], str]) -> None:
+    paths = await prepared(dsr)
+    outstanding = text_of((await dsr.http.get(paths["outstanding"])).text)
+    assert "Not everything is deleted yet" in outstanding
+    assert "We have no word from 1 of 8 systems, named below" in outstanding
+    assert "Your data is deleted" in text_of((await dsr.http.get(paths["account_closed"])).text)
+
+
 async def test_no_page_names_the_address_or_another_site(dsr: Any) -> None:
-    for path in (await prepared(dsr)).values():
+    for path in (await prepared(dsr) | await prepared_without_account(dsr)).values():
         html = (await dsr.http.get(path)).text
-        assert not re.search(r"\ba\d@example\.com", html)
+        assert not re.search(r"\b[ag]\d@example\.(com|org)", html)
         assert "<script" not in html
         assert not re.search(r"(?:src|href|action)=\"(?!/|mailto:)", html)
 

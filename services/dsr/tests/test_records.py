@@ -75,7 +75,7 @@ async def test_each_step_of_a_request_that_reads_an_address_records_who_read_it(
     await dsr.http.get(link)
     await dsr.pass_time(timedelta(days=3))
     await dsr.http.get(link)
-    for system in ("orders", "marketing", "consent", "notifier", "audit", "accounts"):
+    for system in ("orders", "marketing", "support", "consent", "notifier", "audit", "accounts"):
         await dsr.reply(request, system)
         await dsr.relay()
     await dsr.message(request, "completion")

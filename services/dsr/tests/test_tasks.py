@@ -1,4 +1,4 @@
-"""Tasks for systems without Kafka, and the proof that both ways of answering are one."""
+"""Tasks for systems without Kafka, and the proof that all ways of answering are one."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -12,15 +12,24 @@ ITEMS = [{"category": "invoices", "legal_basis": "us.irc.6001", "until": "2034-0
 Answer = Callable[[Any, UUID, str], Awaitable[None]]
 
 
-async def tasks_of(dsr: Any, client: str) -> list[dict[str, Any]]:
-    answer = await dsr.http.get("/v1/tasks", headers=dsr.headers(client, "system"))
+async def tasks_of(dsr: Any, client: str, scope: str = "system") -> list[dict[str, Any]]:
+    answer = await dsr.http.get("/v1/tasks", headers=dsr.headers(client, scope))
     assert answer.status_code == 200
     found: list[dict[str, Any]] = answer.json()["tasks"]
     return found
 
 
-async def post(dsr: Any, task: str, client: str = "marketing", **body: Any) -> Any:
-    return await dsr.http.post(f"/v1/tasks/{task}/reply", json=body, headers=dsr.headers(client, "system"))
+async def post(dsr: Any, task: str, client: str = "marketing", scope: str = "system", **body: Any) -> Any:
+    return await dsr.http.post(f"/v1/tasks/{task}/reply", json=body, headers=dsr.headers(client, scope))
+
+
+NEEDED: dict[str, dict[str, Any]] = {"retained": {"items": ITEMS}, "failed": {"reason": "unavailable"}}
+
+
+async def task_of(dsr: Any, request: UUID, system: str) -> str:
+    """The task's id, as who saw it once may have kept it."""
+    found = await dsr.pool.fetchval("SELECT id FROM dsr.tasks WHERE request_id = $1 AND system = $2", request, system)
+    return str(found)
 
 
 async def over_kafka(dsr: Any, request: UUID, outcome: str) -> None:
@@ -28,10 +37,15 @@ async def over_kafka(dsr: Any, request: UUID, outcome: str) -> None:
 
 
 async def over_http(dsr: Any, request: UUID, outcome: str) -> None:
-    task = await dsr.pool.fetchval("SELECT id FROM dsr.tasks WHERE request_id = $1 AND system = 'marketing'", request)
-    needed: dict[str, dict[str, Any]] = {"retained": {"items": ITEMS}, "failed": {"reason": "unavailable"}}
-    more = needed.get(outcome, {})
-    assert (await post(dsr, task, outcome=outcome, **more)).status_code == 202
+    task = await task_of(dsr, request, "marketing")
+    assert (await post(dsr, task, outcome=outcome, **NEEDED.get(outcome, {}))).status_code == 202
+    await dsr.relay()
+
+
+async def by_staff(dsr: Any, request: UUID, outcome: str) -> None:
+    task, more = await task_of(dsr, request, "support"), NEEDED.get(outcome, {})
+    answer = await post(dsr, task, "agent-01", "agent", outcome=outcome, evidence="SUP-1042", **more)
+    assert answer.status_code == 202
     await dsr.relay()
 
 
@@ -54,15 +68,16 @@ SCENARIOS = {
 
 @pytest.mark.parametrize("script", SCENARIOS.values(), ids=SCENARIOS.keys())
 @pytest.mark.parametrize(
-    ("system", "other", "answer"), [("orders", "marketing", over_kafka), ("marketing", "orders", over_http)]
+    ("system", "answer"), [("orders", over_kafka), ("marketing", over_http), ("support", by_staff)]
 )
-async def test_both_transports_drive_one_state_machine(
-    dsr: Any, script: list[str], system: str, other: str, answer: Answer
+async def test_every_transport_drives_one_state_machine(
+    dsr: Any, script: list[str], system: str, answer: Answer
 ) -> None:
-    """The same script of answers and waits leaves the same state, over Kafka and over HTTP."""
+    """The same script of answers and waits leaves the same state: over Kafka, over HTTP and by staff."""
     await dsr.customer()
     request, _ = await dsr.deleting()
-    await dsr.reply(request, other)
+    for other in {"orders", "marketing", "support"} - {system}:
+        await dsr.reply(request, other)
     for step in script:
         if step in WAITS:
             await dsr.pass_time(WAITS[step])
@@ -145,14 +160,74 @@ async def test_a_system_sees_its_own_tasks_and_nobody_elses(dsr: Any) -> None:
         "request": str(request),
         "account": "a1",
         "action": "delete",
+        "system": "marketing",
+        "categories": ["contact", "marketing"],
         "stage": "company",
         "attempt": 1,
         "due_at": "2026-12-03T12:00:00Z",
     }
     assert await tasks_of(dsr, "warehouse") == []
-    for client, number in (("warehouse", task["id"]), ("marketing", str(uuid7()))):
-        assert (await post(dsr, number, client, outcome="done")).status_code == 404
+    papers = await task_of(dsr, request, "support")
+    for client, number in (("warehouse", task["id"]), ("marketing", str(uuid7())), ("marketing", papers)):
+        assert (await post(dsr, number, client, outcome="done", evidence="SUP-1")).status_code == 404
     assert await dsr.events("reply.done") == []
+
+
+async def test_staff_see_the_tasks_of_systems_that_are_paper_and_no_others(dsr: Any) -> None:
+    await dsr.customer()
+    request, _ = await dsr.deleting()
+    (task,) = await tasks_of(dsr, "agent-01", "agent")
+    assert (task["system"], task["categories"], task["account"]) == ("support", ["contact", "correspondence"], "a1")
+    foreign = await task_of(dsr, request, "marketing")
+    assert (await post(dsr, foreign, "agent-01", "agent", outcome="done", evidence="SUP-1")).status_code == 404
+    assert (await dsr.http.get("/v1/tasks", headers=dsr.headers("officer-01", "officer"))).status_code == 403
+
+
+@pytest.mark.parametrize("evidence", ["SUP-1042", "INC0010023", "9f86d081884c7d65" * 4])
+async def test_who_answered_and_where_it_can_be_looked_up_is_on_the_topic_and_kept(dsr: Any, evidence: str) -> None:
+    await dsr.customer()
+    request, _ = await dsr.deleting()
+    (task,) = await tasks_of(dsr, "agent-01", "agent")
+    answer = await post(dsr, task["id"], "agent-01", "agent", outcome="done", evidence=evidence)
+    assert answer.status_code == 202
+    emitted = next(each for each in await dsr.everything() if each.type == "reply.done")
+    assert (emitted.topic, emitted.body["answered_by"], emitted.body["evidence"]) == (
+        "replies.support",
+        "staff/agent-01",
+        evidence,
+    )
+    assert await tasks_of(dsr, "agent-01", "agent") == []
+    await dsr.relay()
+    assert await dsr.pool.fetchval("SELECT evidence FROM dsr.replies WHERE request_id = $1", request) == evidence
+
+
+@pytest.mark.parametrize(
+    ("outcome", "evidence"),
+    [
+        *((outcome, None) for outcome in ("done", "retained", "not_found", "failed")),
+        *(("done", text) for text in ("", "I shredded Ann's letters", "ann@example.com", "SUP", "9f86d081")),
+    ],
+)
+async def test_staff_answer_with_evidence_that_names_nobody_or_not_at_all(
+    dsr: Any, outcome: str, evidence: str | None
+) -> None:
+    await dsr.customer()
+    await dsr.deleting()
+    (task,) = await tasks_of(dsr, "agent-01", "agent")
+    given = {"evidence": evidence} if evidence is not None else {}
+    answer = await post(dsr, task["id"], "agent-01", "agent", outcome=outcome, **given, **NEEDED.get(outcome, {}))
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert not evidence or evidence not in answer.text
+    assert await tasks_of(dsr, "agent-01", "agent") == [task]
+
+
+async def test_a_member_of_staff_whose_name_can_stand_in_no_record_answers_nothing(dsr: Any) -> None:
+    await dsr.customer()
+    await dsr.deleting()
+    (task,) = await tasks_of(dsr, "agent-01", "agent")
+    answer = await post(dsr, task["id"], "Agnes Vale", "agent", outcome="done", evidence="SUP-1")
+    assert answer.status_code == 403
+    assert await tasks_of(dsr, "agent-01", "agent") == [task]
 
 
 async def test_the_reply_takes_the_way_of_every_reply(dsr: Any) -> None:

@@ -57,7 +57,7 @@ async def test_every_span_about_a_request_names_it_and_nobody(dsr: Any, ended: E
     task = await dsr.pool.fetchval("SELECT id FROM dsr.tasks WHERE request_id = $1 AND system = 'marketing'", request)
     await dsr.http.post(f"/v1/tasks/{task}/reply", json={"outcome": "done"}, headers=dsr.headers("marketing", "system"))
     await dsr.relay()
-    for system in ("consent", "notifier", "audit", "accounts"):
+    for system in ("support", "consent", "notifier", "audit", "accounts"):
         await dsr.reply(request, system)
         await dsr.relay()
     assert await dsr.status(request) == "closed"
@@ -135,11 +135,11 @@ async def test_the_end_of_the_cooling_off_goes_back_to_the_confirmation_and_its_
     (asked,) = [each for each in await dsr.everything() if each.type == "deletion.requested"]
     assert int(asked.traceparent.split("-")[1], 16) == trace_of(fired)
 
-    replies = [reply_event(request, system, "done", dsr.clock.now()) for system in ("orders", "marketing")]
+    replies = [reply_event(request, system, "done", dsr.clock.now()) for system in ("orders", "marketing", "support")]
     await dsr.deliver(*replies, headers={"traceparent": asked.traceparent.encode()})
 
     *replied, batch = ended()
-    assert [(each.name, trace_of(each)) for each in replied] == [("event reply.done", trace_of(fired))] * 2
+    assert [(each.name, trace_of(each)) for each in replied] == [("event reply.done", trace_of(fired))] * 3
     assert set(links_of(batch)) == {trace_of(fired)}
     asked_next = [each for each in await dsr.everything() if each.type == "deletion.requested"][-1]
     assert int(asked_next.traceparent.split("-")[1], 16) == trace_of(fired)

@@ -6,13 +6,14 @@ from datetime import UTC, date, datetime
 from email import message_from_bytes
 from email.policy import default
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 from chassis.testing import COMPANY
 from notifier.domain.revisions import Revision
-from notifier.letters import Letter, Letters, message
-from notifier.peers import KeptItem
+from notifier.letters import REASONS, Letter, Letters, message
+from notifier.peers import KeptItem, OutstandingSystem
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 REQUEST = "0199b2c4-0000-7000-8000-000000000000"
@@ -31,6 +32,12 @@ def revision(version: int = 2, summary: str = "We name a new courier.\n\nNothing
     )
 
 
+def ended(letters: Letters, template: str = "completion", **given: Any) -> Letter:
+    """A mail about a request; the last one as that of an account, of which every system has answered."""
+    values = {"link": LINK, "account": True, "systems": [], "kept": [], "outstanding": [], "account_closed": False}
+    return letters.write(template, values | given)
+
+
 @pytest.fixture
 def written(letters: Letters) -> Callable[..., Letter]:
     def write(template: str) -> Letter:
@@ -42,7 +49,7 @@ def written(letters: Letters) -> Callable[..., Letter]:
             KeptItem(system="orders", category="invoices", legal_basis="us.irc.6001", until=date(2033, 12, 31)),
             KeptItem(system="audit", category="requests", legal_basis="us.ca.11ccr7101", until=date(2028, 12, 1)),
         ]
-        return letters.write(template, {"link": LINK, "systems": ["orders", "marketing", "accounts"], "kept": kept})
+        return ended(letters, template, systems=["orders", "marketing", "accounts"], kept=kept)
 
     return write
 
@@ -102,7 +109,7 @@ def test_the_text_fits_a_narrow_window_and_no_link_is_broken(written: Callable[.
     lines = written(template).text.splitlines()
     assert [line for line in lines if len(line) > 72 and not line.startswith("https://")] == []
     assert not re.search(r"\n{4,}", written(template).text)
-    if template in ("verification", "completion"):
+    if template in ("verification", "unknown_address", "completion"):
         assert LINK in lines
 
 
@@ -117,11 +124,28 @@ def test_the_verification_mail_says_what_happens_and_what_does_not(written: Call
         assert "not you" in body
 
 
-def test_the_unknown_address_mail_carries_no_link_and_no_secret(written: Callable[..., Letter]) -> None:
+@pytest.mark.promise(67)
+def test_the_unknown_address_mail_is_honest_and_says_what_its_link_does(written: Callable[..., Letter]) -> None:
     letter = written("unknown_address")
-    assert LINK not in letter.html + letter.text
-    assert "no account" in letter.text
-    assert "another address" in letter.text
+    for body in (" ".join(letter.text.split()), " ".join(letter.html.split())):
+        assert "no account with this as its primary address" in body
+        assert "an order that you placed as a guest" in body
+        assert "shows us that this mailbox is yours" in body
+        assert "changes nothing yet" in body
+        assert "in every system that we have" in body
+        assert LINK in body
+        assert "another address" in body
+        assert "not you" in body
+        assert "Nothing happens without your word" in body
+
+
+def test_an_honest_mail_without_a_link_promises_none(letters: Letters) -> None:
+    """A dsr of release 1 gives none."""
+    letter = letters.write("unknown_address", {"link": None, "account": False, "systems": [], "kept": []})
+    for body in (letter.text, letter.html):
+        assert "no account" in " ".join(body.split())
+        assert "None" not in body
+        assert "The link" not in body
 
 
 def test_the_escalation_mail_says_who_is_late_with_what_since_when_and_names_nobody(
@@ -150,8 +174,55 @@ def test_the_completion_mail_says_what_went_what_stays_and_why(written: Callable
     assert "nvoices" in letter.html
 
 
+def test_a_completion_mail_to_somebody_without_an_account_speaks_of_none_that_was_deleted(letters: Letters) -> None:
+    letter = ended(letters, account=False, systems=["orders", "accounts"])
+    assert "account" not in letter.subject
+    for body in (" ".join(letter.text.split()), " ".join(letter.html.split())):
+        assert "You have no account with us, so we looked for your address" in body
+        assert "what they held about you is gone" in body
+        for said_of_an_account in ("Your account", "your account", "the account is gone", "having been with us"):
+            assert said_of_an_account not in body
+
+
+@pytest.mark.promise(67)
+@pytest.mark.parametrize("account", [True, False])
+def test_a_last_mail_over_silent_systems_names_them_and_claims_no_end(letters: Letters, account: bool) -> None:
+    orders = OutstandingSystem(system="orders", categories=["orders", "invoices"], reason="no_answer")
+    letter = ended(letters, account=account, systems=["marketing", "accounts"], outstanding=[orders])
+    assert letter.subject == f"Your {COMPANY.name} deletion request: not everything is deleted yet"
+    for body in (" ".join(letter.text.split()), " ".join(letter.html.split())):
+        assert "not every one of our systems has confirmed that it is done" in body
+        assert "holds: orders, invoices," in body
+        assert "not confirmed because it has not answered us" in body
+        assert "We remain obliged to delete what these systems hold" in body
+        assert "§7022" in body
+        assert ("The account is gone." in body) is account
+        for claim in ("It is done", "has been done"):
+            assert claim not in body
+
+
+@pytest.mark.parametrize("reason", ["technical_fault", "of_tomorrow"])
+def test_a_last_mail_says_of_no_account_that_it_is_gone_while_accounts_is_silent(letters: Letters, reason: str) -> None:
+    accounts = OutstandingSystem(system="accounts", categories=["identity"], reason=reason)
+    letter = ended(letters, systems=["orders"], outstanding=[accounts])
+    for body in (" ".join(letter.text.split()), " ".join(letter.html.split())):
+        assert "The account itself is not confirmed as deleted." in body
+        assert "account is gone" not in body
+        assert f"because {REASONS.get(reason, 'of tomorrow')}" in body
+
+
+def test_a_last_mail_about_an_account_that_was_closed_asks_for_no_credit_of_the_persons(letters: Letters) -> None:
+    letter = ended(letters, systems=["orders", "marketing"], account_closed=True)
+    assert letter.subject == f"Your data at {COMPANY.name} is deleted"
+    for body in (" ".join(letter.text.split()), " ".join(letter.html.split())):
+        assert "Your account was closed, so we asked every other system of ours" in body
+        assert "what these systems held is gone" in body
+        assert "You asked us" not in body
+        assert "You get this mail because your account was closed." in body
+
+
 def test_a_completion_mail_without_exceptions_promises_none(letters: Letters) -> None:
-    letter = letters.write("completion", {"link": None, "systems": ["accounts"], "kept": []})
+    letter = ended(letters, link=None, systems=["accounts"])
     assert "except" not in letter.text
     assert "What is kept, by whom" not in letter.html + letter.text
     assert "See each step" not in letter.html
@@ -159,7 +230,7 @@ def test_a_completion_mail_without_exceptions_promises_none(letters: Letters) ->
 
 def test_a_legal_basis_and_a_category_that_are_new_are_shown_by_their_code(letters: Letters) -> None:
     kept = [KeptItem(system="archive", category="scans", legal_basis="us.new.law", until=date(2030, 1, 1))]
-    letter = letters.write("completion", {"link": None, "systems": ["archive"], "kept": kept})
+    letter = ended(letters, link=None, systems=["archive"], kept=kept)
     assert "because a law asks for it (us.new.law)" in letter.text
     assert "kept by: archive" in letter.text
 

@@ -105,7 +105,7 @@ async def test_an_address_that_becomes_known_between_two_attempts_gets_another_m
     requested: Notifier, peers: Any, mail_server: Any, request_id: UUID
 ) -> None:
     link = "http://dsr.example.com/r/some-request/some-secret"
-    peers.message(request_id, template="unknown_address", to="one@example.com", account=None, link=None)
+    peers.message(request_id, template="unknown_address", to="one@example.com", account=None, link=link)
     mail_server.at_data = ["drop", "drop", "drop"]
     await run_jobs(*requested)
     await run_jobs(*requested)

@@ -64,16 +64,43 @@ async def test_a_request_is_answered_by_a_link_to_the_known_address(
     assert (sent.body["request"], sent.body["account"], sent.body["repeats"]) == (str(request_id), "a1", 0)
 
 
+async def test_a_request_that_a_closed_account_opened_needs_no_link(
+    notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, request_id: UUID
+) -> None:
+    app, runtime = notifier
+    await deliver(app, runtime, received(request_id).model_copy(update={"account": "a1", "channel": "profile"}))
+    await run_jobs(app, runtime)
+    assert (peers.asked, mail_server.taken) == ([], [])
+    assert await pool.fetchval("SELECT count(*) FROM notifier.notices") == 0
+
+
+async def test_the_last_mail_says_what_dsr_says_is_outstanding(
+    notifier: Notifier, peers: Any, mail_server: Any, request_id: UUID
+) -> None:
+    app, runtime = notifier
+    silent = {"system": "orders", "categories": ["invoices"], "reason": "no_answer", "left_at": NOW.isoformat()}
+    more = {"systems": ["accounts"], "outstanding": [silent], "account_closed": True}
+    peers.message(request_id, template="completion", to="one@example.com", account="a1", link=LINK, **more)
+    await deliver(app, runtime, closed(request_id))
+    await run_jobs(app, runtime)
+    ((_, mail),) = mail_server.taken
+    text = " ".join(mail.get_body(("plain",)).get_content().split())
+    assert "holds: invoices, not confirmed because it has not answered us" in text
+    assert "Your account was closed" in text
+
+
 async def test_an_unknown_address_gets_an_honest_mail_and_leaves_no_trace(
     notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, request_id: UUID
 ) -> None:
     app, runtime = notifier
-    peers.message(request_id, template="unknown_address", to="stranger@example.org", account=None, link=None)
+    peers.message(request_id, template="unknown_address", to="stranger@example.org", account=None, link=LINK)
 
     await deliver(app, runtime, received(request_id))
     await run_jobs(app, runtime)
 
-    assert [to for to, _ in mail_server.taken] == ["stranger@example.org"]
+    ((to, mail),) = mail_server.taken
+    assert to == "stranger@example.org"
+    assert LINK in mail.get_body(("plain",)).get_content()
     row = await notice(pool)
     assert (row["asked"], row["template"], row["account"], row["address"]) == (
         "verification",
@@ -93,14 +120,14 @@ async def test_an_unknown_address_gets_an_honest_mail_and_leaves_no_trace(
     assert len(tables) > 8
     for (table,) in tables:
         rows = await pool.fetch(f"SELECT t::text FROM {table} AS t")  # noqa: S608 - a table's own name
-        assert not [row for row in rows if "stranger" in row[0]], table
+        assert not [row for row in rows if "stranger" in row[0] or "some-secret" in row[0]], table
 
 
 async def test_a_request_is_written_about_once_however_often_it_is_heard_of(
     notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, request_id: UUID
 ) -> None:
     app, runtime = notifier
-    peers.message(request_id, template="unknown_address", to="stranger@example.org")
+    peers.message(request_id, template="unknown_address", to="stranger@example.org", link=LINK)
     await deliver(app, runtime, received(request_id), received(request_id))
     await run_jobs(app, runtime)
     await deliver(app, runtime, received(request_id))
@@ -126,6 +153,27 @@ async def test_the_end_of_a_deletion_is_told(
     sent = (await outbox(pool))[-1]
     assert (sent.type, sent.body["template"], sent.body["request"]) == ("notice.sent", "completion", str(request_id))
     assert (await notice(pool))["address"] is None  # the account is gone; nothing of its address stays
+
+
+async def test_the_end_is_told_to_somebody_without_an_account_and_names_none(
+    notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, request_id: UUID
+) -> None:
+    app, runtime = notifier
+    peers.message(
+        request_id, template="completion", to="guest@example.org", account=None, link=LINK, systems=["orders"], kept=[]
+    )
+
+    await deliver(app, runtime, closed(request_id, account=None))
+    await run_jobs(app, runtime)
+
+    ((to, mail),) = mail_server.taken
+    assert to == "guest@example.org"
+    assert "what they held about you is gone" in " ".join(mail.get_body(("plain",)).get_content().split())
+    said = await outbox(pool)
+    assert [each.subject for each in said[:2]] == [f"request/{request_id}"] * 2
+    assert (said[-1].type, said[-1].body["template"]) == ("notice.sent", "completion")
+    assert not [each for each in said if "account" in each.body]
+    assert await pool.fetchval("SELECT count(*) FROM keys.owners") == 0
 
 
 async def test_a_request_that_was_never_verified_ends_in_silence(
@@ -181,7 +229,7 @@ async def test_what_is_no_address_fails_its_notice(
     notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, request_id: UUID
 ) -> None:
     app, runtime = notifier
-    peers.message(request_id, template="unknown_address", to="one@example.com\r\nBcc: two@example.com")
+    peers.message(request_id, template="unknown_address", to="one@example.com\r\nBcc: two@example.com", link=LINK)
     await deliver(app, runtime, received(request_id))
     await run_jobs(app, runtime)
     assert mail_server.taken == []

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from chassis.app.recovery import CannotRebuild, must_be_stopped
 from chassis.app.runtime import App, Runtime, kafka
 from chassis.consumer.handlers import Handlers
 from chassis.consumer.records import Partition, Record, Undecodable, decode
@@ -14,16 +15,12 @@ from chassis.settings import Settings
 _POLL_MS = 200
 
 
-class CannotReplay(Exception):
-    """The message says why, and what to do."""
-
-
 async def replay(runtime: Runtime[Settings], app: App) -> int:
     """Wipe the projected tables and apply the projections up to the stored positions, in one transaction.
 
     One partition follows the other, and a producer's repeat is applied again: projections bear both. Records that
     were never applied (dead, waiting, discarded) are left out. Returns how many events were applied.
-    Raises `CannotReplay` when the service runs, or when the log does not reach the stored positions.
+    Raises `CannotRebuild` when the service runs, or when the log does not reach the stored positions.
     """
     prefix = runtime.settings.topic_prefix
     options = {"isolation_level": "read_committed", "auto_offset_reset": "earliest"}
@@ -31,8 +28,7 @@ async def replay(runtime: Runtime[Settings], app: App) -> int:
     await consumer.start()
     try:
         async with transaction(runtime.pool) as tx:
-            if await tx.fetchval("SELECT true FROM chassis.leases WHERE name = 'relay' AND expires_at > now()"):
-                raise CannotReplay("the service runs, or ran 10 seconds ago: stop it and try again")
+            await must_be_stopped(tx)
             for table in app.handlers.projected_tables:
                 await tx.execute(f"DELETE FROM {table}")  # noqa: S608 - named in code
             left_out = await _never_applied(tx)
@@ -59,7 +55,7 @@ async def _records(consumer: AIOKafkaConsumer, where: TopicPartition, upto: int,
     consumer.assign([where])
     await consumer.seek_to_beginning(where)
     if (await consumer.end_offsets([where]))[where] < upto:
-        raise CannotReplay(f"{where.topic}/{where.partition} does not reach the stored position {upto}")
+        raise CannotRebuild(f"{where.topic}/{where.partition} does not reach the stored position {upto}")
     while await consumer.position(where) < upto:
         for raw in (await consumer.getmany(where, timeout_ms=_POLL_MS)).get(where, []):
             if raw.offset < upto:

@@ -10,6 +10,7 @@ from faststream.security import BaseSecurity, SASLScram256
 from chassis.auth import Auth, Caller
 from chassis.clock import Clock
 from chassis.consumer.handlers import Handlers
+from chassis.consumer.records import Received
 from chassis.database import Connection, Pool
 from chassis.jobs import JobKind
 from chassis.sealing import Sealing
@@ -40,7 +41,11 @@ class Runtime(Generic[S_co]):
 
 @dataclass(frozen=True)
 class App:
-    """A service, put together. `gauges` are further numbers to show; `on_start` runs once the schema is there."""
+    """A service, put together. `gauges` are further numbers to show; `on_start` runs once the schema is there.
+
+    `restate` applies an event that this service itself once wrote, and that its restored database does not know: state
+    alone, nothing is emitted and no key erased. It says whether the database knows all of it now.
+    """
 
     routers: list[APIRouter]
     handlers: Handlers
@@ -48,6 +53,7 @@ class App:
     jobs: Mapping[str, JobKind] = field(default_factory=dict)
     gauges: Mapping[str, Callable[[Connection], Awaitable[float]]] = field(default_factory=dict)
     on_start: Callable[[], Awaitable[None]] | None = None
+    restate: Callable[[Received[Any], Connection], Awaitable[bool]] | None = None
 
 
 def security(settings: Settings) -> BaseSecurity:

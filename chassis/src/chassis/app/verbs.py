@@ -1,4 +1,4 @@
-"""The verbs of a service: `serve`, `migrate`, `replay`, `dead-letters`."""
+"""The verbs of a service: `serve`, `migrate`, `replay`, `recover`, `dead-letters`."""
 
 import argparse
 import asyncio
@@ -17,7 +17,8 @@ from uuid_utils.compat import uuid7
 
 from chassis import migrate, telemetry
 from chassis.app.letters import Shown
-from chassis.app.replay import CannotReplay, replay
+from chassis.app.recovery import CannotRebuild, recover
+from chassis.app.replay import replay
 from chassis.app.runtime import App, Runtime, S
 from chassis.app.service import Service, http
 from chassis.auth import Auth, Caller, Issuer
@@ -37,6 +38,7 @@ ACTS = {
     "replay": ("dead_letter_replayed", "apply it and what waits behind it"),
     "discard": ("dead_letter_discarded", "drop it and apply what waits behind it"),
 }
+_CODES = "--operator and --reason take codes: lower-case letters, digits, '-', '_' and '.'"
 
 
 def main(name: str, settings: type[S], build: Build[S], migrations: Traversable) -> None:
@@ -56,6 +58,11 @@ def _parser(name: str) -> argparse.ArgumentParser:
     verbs.add_parser("migrate", help="bring the schema up to date, as the owner role")
     replayed = "wipe the projections and build them again from the log; the service must be stopped"
     verbs.add_parser("replay", help=replayed)
+    went_on = "go on after the database or Kafka was restored; the service must be stopped"
+    restored = verbs.add_parser("recover", help=went_on)
+    restored.add_argument("--operator", help="your pseudonymous staff id; without it this only looks")
+    restored.add_argument("--reason", default="restored", help="a code, such as restored")
+    restored.add_argument("--read-on", choices=("beginning", "end"), help="where the log ends before our position")
     letters = verbs.add_parser("dead-letters", help="records that could not be applied")
     acts = letters.add_subparsers(dest="act", required=True)
     acts.add_parser("list", help="every dead letter, without bodies")
@@ -88,9 +95,11 @@ async def _do(
             await sealing.replay_ledger(pool)  # after a restore nobody is shown who was erased since
             if arguments.verb == "replay":
                 print(f"replayed {await replay(runtime, app)} events")
+            elif arguments.verb == "recover":
+                await _recover(runtime, app, arguments)
             else:
                 await _dead_letters(runtime, app, arguments)
-        except (CannotReplay, migrate.WrongSchema, WrongKey, Unavailable) as refused:
+        except (CannotRebuild, migrate.WrongSchema, WrongKey, Unavailable) as refused:
             raise SystemExit(str(refused)) from None
         finally:
             await pool.close()
@@ -115,6 +124,17 @@ async def _migrate(name: str, settings: Settings, migrations: list[migrate.Migra
         await owner.close()
 
 
+async def _recover(runtime: Runtime[Settings], app: App, arguments: argparse.Namespace) -> None:
+    who = {"actor": f"staff/{arguments.operator}", "reason": arguments.reason} if arguments.operator else None
+    try:
+        told = await recover(runtime, app, who, arguments.read_on)
+    except ValidationError:
+        raise SystemExit(_CODES) from None
+    for each in told:
+        print(json.dumps(each))
+    print("recovered" if who and told else "nothing is changed: give --operator" if told else "nothing to recover")
+
+
 async def _dead_letters(runtime: Runtime[Settings], app: App, arguments: argparse.Namespace) -> None:
     if arguments.act == "list":
         async with transaction(runtime.pool) as tx:
@@ -127,7 +147,7 @@ async def _dead_letters(runtime: Runtime[Settings], app: App, arguments: argpars
         acted = OperatorActed.model_validate({"act": uuid7(), "acted_at": runtime.clock.now(), **who, **what})
         done = await dead_letters.act(runtime.pool, runtime.sealing, app.handlers, acted)
     except ValidationError:
-        raise SystemExit("--operator and --reason take codes: lower-case letters, digits, '-', '_' and '.'") from None
+        raise SystemExit(_CODES) from None
     except dead_letters.NoSuchLetter as unknown:
         raise SystemExit(str(unknown)) from None
     except Exception as error:

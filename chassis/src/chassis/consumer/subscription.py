@@ -36,6 +36,9 @@ _UNCOMMITTED = counter("consumer_commits_failed", "commits to Kafka that failed;
 DRAIN_SECONDS = 5
 COMMIT_SECONDS = 5
 LOOK_SECONDS = 3
+REBALANCE_MS = 30_000
+LONGEST_POLL_MS = 2**31 - 1
+"""A batch that waits for its database keeps its partitions, however long that takes."""
 UNREADABLE = (ValueError, UnsupportedCodecError, CorruptRecordException)
 """What the client library raises for one record: a header name that is not UTF-8, a compression, a broken checksum."""
 
@@ -75,8 +78,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             no_reply=True,
             parser=_unparsed,
             decoder=_undecoded,
-            max_poll_interval_ms=2**31 - 1,
-            rebalance_timeout_ms=30_000,
+            max_poll_interval_ms=LONGEST_POLL_MS,
+            rebalance_timeout_ms=REBALANCE_MS,
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=max(session_ms // 5, 200),
         )
@@ -177,7 +180,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         for each in partitions:
             topic, position = each.topic.removeprefix(self._prefix), positions[self._name(each)]
             if not first[each] <= position <= last[each]:
-                outside = f"{each.partition}: position {position} is outside the log ({first[each]} to {last[each]})"
+                outside = f"{each.partition}: position {position} is outside the log ({first[each]} to {last[each]}): "
+                outside += "stop, and run the verb `recover`"
                 self._batches.halt(topic, outside)
             self._consumer.seek(each, position)
             if topic in self._batches.stopped:

@@ -1,5 +1,7 @@
 """`python -m privacy_topology`: bring a cluster to `topics.toml`, or say with `--check` what differs.
 
+With `--overwritten` it prints metrics: for how long compacted topics have kept what was overwritten.
+
 From the environment: KAFKA_BOOTSTRAP, KAFKA_USERNAME, KAFKA_PASSWORD (a super user), KAFKA_SECURITY_PROTOCOL
 (SASL_SSL unless said otherwise), TOPIC_PREFIX.
 """
@@ -8,12 +10,15 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from privacy_contracts.topology import topics
+from privacy_topology import overwritten
 from privacy_topology.converge import Changes, TopologyError, converge
 from privacy_topology.generated import DAY_MS
 
@@ -22,6 +27,9 @@ def main() -> int:
     """Run the job; returns 0 when the cluster is as wanted, 1 when `--check` found differences, 2 when it cannot."""
     parser = argparse.ArgumentParser(prog="python -m privacy_topology", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, print what differs")
+    parser.add_argument(
+        "--overwritten", action="store_true", help="change nothing, print what betrays a late compaction"
+    )
     parser.add_argument("--passwords", type=Path, help="a JSON file {principal: password}: SCRAM users to create")
     parser.add_argument("--replication", type=int, default=3, help="replicas of each topic")
     parser.add_argument("--compaction-lag-ms", type=int, default=DAY_MS)
@@ -29,7 +37,11 @@ def main() -> int:
     prefix = os.environ.get("TOPIC_PREFIX", "privacy.")
     client, heard = None, list[KafkaError]()
     try:
-        client = AdminClient(_connection() | {"error_cb": heard.append, "log_level": 0})
+        connection = _connection() | {"error_cb": heard.append, "log_level": 0}
+        if arguments.overwritten:
+            tell_overwritten(connection, prefix)
+            return 0
+        client = AdminClient(connection)
         changes = converge(
             client,
             prefix,
@@ -49,6 +61,15 @@ def main() -> int:
         return 2
     report(changes)
     return 1 if arguments.check and changes else 0
+
+
+def tell_overwritten(connection: dict[str, Any], prefix: str) -> None:
+    """Print the age of the oldest overwritten value of each compacted topic, as Prometheus reads it from a file."""
+    for topic in topics().values():
+        if topic.compacted:
+            age = overwritten.seconds(connection, prefix + topic.name)
+            print(f'topic_oldest_overwritten_seconds{{topic="{topic.name}"}} {age:.0f}')
+    print(f"topic_oldest_overwritten_read_timestamp_seconds {time.time():.0f}")
 
 
 def report(changes: Changes) -> None:

@@ -1,7 +1,7 @@
 """What a cluster should hold, as pure values of `topics.toml`: topics with their settings, and ACLs.
 
-Invariant: a principal writes its own topics under its own transactional id, reads its own topics in its own group,
-and may do nothing else.
+Invariant: a principal writes its own topics under its own transactional id, reads what it wrote and numbered, and the
+topics that name it as a reader in its own group, and may do nothing else.
 """
 
 from collections.abc import Iterable
@@ -79,6 +79,8 @@ def wanted_acls(topics: Iterable[Topic], prefix: str) -> frozenset[Acl]:
     for topic in topics:
         name = f"{prefix}{topic.name}"
         acls.add(Acl(topic.writer, "write", "topic", name))
+        if topic.sequenced:  # the writer compares its numbers with those that stand there
+            acls.add(Acl(topic.writer, "read", "topic", name))
         acls |= {
             Acl(topic.writer, operation, "transactional_id", relay_id(prefix, topic.writer))
             for operation in ("write", "describe")

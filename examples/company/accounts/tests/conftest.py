@@ -71,6 +71,10 @@ class Accounts:
         headers = self.token("website", "website")
         return await self.http.patch(f"/v1/customers/{account}", json=given, headers=headers)
 
+    async def close(self, account: str, key: str | None = None) -> httpx.Response:
+        headers = self.token("website", "website") | ({"Idempotency-Key": key} if key else {})
+        return await self.http.delete(f"/v1/customers/{account}", headers=headers)
+
     async def find(self, email: str) -> httpx.Response:
         headers = self.token("website", "website")
         return await self.http.post("/v1/customers/find", json={"email": email}, headers=headers)

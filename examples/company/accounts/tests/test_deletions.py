@@ -65,3 +65,34 @@ async def test_nobody_there_is_not_found_and_others_are_not_our_business(account
     others = requested(account, systems=("orders", "marketing"))
     await deliver(accounts.app, accounts.runtime, others, requested("nobody"))
     assert [event.type for event in await accounts.emitted()] == ["account.stated", "reply.not_found"]
+
+
+async def test_a_customer_closes_the_account_and_its_end_is_published_with_it(accounts: Accounts) -> None:
+    account = await accounts.registered()
+    for _ in range(2):
+        closed = await accounts.close(account, key="once")
+        assert (closed.status_code, closed.json()) == (200, {"id": account, "version": 2})
+    [gone] = await accounts.emitted("account.deleted")
+    assert (gone.topic, gone.key, gone.body["version"]) == ("accounts", account, 2)
+    assert await accounts.runtime.pool.fetchval("SELECT count(*) FROM accounts.accounts") == 0
+    assert await accounts.emitted("personal_data.accessed") == []  # nobody is read
+
+
+async def test_an_account_that_is_not_there_or_not_the_callers_business_is_not_closed(accounts: Accounts) -> None:
+    account = await accounts.registered()
+    assert (await accounts.close("nobody")).status_code == 404
+    refused = await accounts.http.delete(f"/v1/customers/{account}", headers=accounts.token("marketing", "system"))
+    assert refused.status_code == 403
+    await accounts.close(account)
+    assert (await accounts.close(account)).status_code == 404
+    assert len(await accounts.emitted("account.deleted")) == 1
+
+
+async def test_a_deletion_that_asks_after_the_customer_closed_the_account_hears_that_it_is_done(
+    accounts: Accounts,
+) -> None:
+    account = await accounts.registered()
+    await accounts.close(account)
+    await deliver(accounts.app, accounts.runtime, requested(account))
+    assert len(await accounts.emitted("account.deleted")) == 1
+    assert len(await accounts.emitted("reply.done")) == 1

@@ -76,6 +76,12 @@ def test_a_reminder_gets_the_answer_that_was_given_before() -> None:
     assert reply.answered_at == START
 
 
+def test_an_account_that_its_customer_closed_meanwhile_was_deleted_then() -> None:
+    [reply] = delete(None, Deletion("a1", 4, None, START), ASKED, NOW)
+    assert isinstance(reply, ReplyDone)
+    assert reply.answered_at == START
+
+
 @pytest.mark.parametrize("left", [None, Deletion("a1", 4, uuid4(), START)])
 def test_nobody_there_is_not_found(left: Deletion | None) -> None:
     [reply] = delete(None, left, ASKED, NOW)

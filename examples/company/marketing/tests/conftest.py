@@ -22,36 +22,49 @@ SECRET = 's3"cr\\et&more'
 
 @dataclass
 class World:
-    """The services around marketing: whom the list names, which tasks are open, and what was answered."""
+    """The services around marketing: whom the list names, which tasks are open, and what was answered.
+
+    `people` are the addresses that a request's person proved, `asked` the requests whose people were asked for.
+    """
 
     data: Path
     url: str = ""
     listed: dict[str, str] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
+    people: dict[str, list[str]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
     answers: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     status: dict[str, int] = field(default_factory=dict)
     lists_read: int = 0
     blocked: threading.Event = field(default_factory=threading.Event)
     blocks: bool = False
+    blocks_asking: bool = False
+    escapes: bool = False
     secret: str = SECRET
+    more: dict[str, str] = field(default_factory=dict)
     cut_off: bool = False
 
-    def task(self, account: str, attempt: int = 1) -> str:
-        """A task as dsr gives it."""
-        task = {"id": str(uuid4()), "request": str(uuid4()), "account": account, "action": "delete"}
+    def task(self, account: str | None, *emails: str, attempt: int = 1) -> str:
+        """A task as dsr gives it, about a person who proved these addresses."""
+        task: dict[str, Any] = {"id": str(uuid4()), "request": str(uuid4()), "account": account, "action": "delete"}
+        self.people[task["request"]] = list(emails)
         self.tasks.append(task | {"stage": "company", "attempt": attempt, "due_at": "2026-12-01T00:00:00Z"})
-        return task["id"]
+        return str(task["id"])
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {
-            "ISSUER": f"{self.url}/issuer",
-            "CLIENT_ID": "marketing",
-            "CLIENT_SECRET": self.secret,
-            "DSR_URL": f"{self.url}/dsr",
-            "ACCOUNTS_URL": f"{self.url}/accounts",
-            "DATA_DIR": str(self.data),
-            "INTERVAL": "0.1",
-        }
+        return (
+            os.environ
+            | self.more
+            | {
+                "ISSUER": f"{self.url}/issuer",
+                "CLIENT_ID": "marketing",
+                "CLIENT_SECRET": self.secret,
+                "DSR_URL": f"{self.url}/dsr",
+                "ACCOUNTS_URL": f"{self.url}/accounts",
+                "DATA_DIR": str(self.data),
+                "INTERVAL": "0.1",
+            }
+        )
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         command = ["sh", str(SCRIPT), *arguments]
@@ -78,7 +91,9 @@ class World:
             return self._list(headers)
         if path == "/dsr/v1/tasks":
             return 200, json.dumps({"tasks": self.tasks, "next": None}, separators=(",", ":")), {}
-        return self._reply(path.split("/")[-2], headers["idempotency-key"], json.loads(body))
+        which, last = path.split("/")[-2:]
+        key = headers.get("idempotency-key", "")
+        return self._identifiers(which) if last == "identifiers" else self._reply(which, key, json.loads(body))
 
     def _token(self, path: str, body: str) -> Answer:
         if path == "/issuer/.well-known/openid-configuration":
@@ -87,6 +102,16 @@ class World:
         if (form["client_id"], form["client_secret"]) != ("marketing", self.secret):
             return 401, "", {}
         return 200, json.dumps({"access_token": f"for-{form['audience']}", "expires_in": 60}), {}
+
+    def _identifiers(self, request: str) -> Answer:
+        self.asked.append(request)
+        if request not in self.people:
+            return 410, '{"value": "gone"}', {}
+        if self.blocks_asking:
+            self.blocked.set()
+            threading.Event().wait(5)
+        known = [{"kind": "email", "value": email} for email in self.people[request]]
+        return 200, json.dumps({"identifiers": known}, ensure_ascii=self.escapes), {}
 
     def _reply(self, task: str, key: str, outcome: dict[str, Any]) -> Answer:
         self.answers.append((task, key, outcome))

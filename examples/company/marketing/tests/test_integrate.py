@@ -5,18 +5,32 @@ from pathlib import Path
 
 from .conftest import ROOT, World
 
-FORGET = 'forget() { [ "$1" = a1 ] && echo done || echo not_found; }\n'
+FORGET = """forget() {
+  told=$(cat)
+  case $2:$told in a1:* | *'"eve@example.com"'*) echo done ;; *) echo not_found ;; esac
+}
+"""
 
 
-def test_the_lines_for_curl_answer(world: World) -> None:
+def test_the_lines_for_curl_answer_about_people_with_and_without_an_account(world: World) -> None:
     document = Path(ROOT, "docs", "integrate.md").read_text("utf-8")
     program = document.split("```sh\n")[1].split("```")[0]
     assert len([line for line in program.splitlines() if line]) <= 20
-    known, unknown = world.task("a1"), world.task("b1")
+    outcomes = {
+        world.task("a1", "ann@example.com"): "done",
+        world.task("b1", "bob@example.com"): "not_found",
+        world.task(None, "eve@example.com"): "done",
+        world.task(None, "zoe@example.com"): "not_found",
+    }
+    gone, away = world.task("a1"), world.task("a1")
+    outcomes[gone] = "done"
+    del world.people[world.tasks[-2]["request"]]
+    world.task(None)
+    del world.people[world.tasks[-1]["request"]]  # nobody to look for: no answer
+    world.status[f"/dsr/v1/requests/{world.tasks[-2]['request']}/identifiers"] = 503
     world.secret = "letters-and-numbers_123"
     environment = world.environment() | {"TOKEN_URL": f"{world.url}/issuer/token"}
-    subprocess.run(["sh", "-c", FORGET + program], env=environment, check=True, timeout=30, stdout=subprocess.DEVNULL)
-    assert world.answers == [
-        (known, f"{known}-1", {"outcome": "done"}),
-        (unknown, f"{unknown}-1", {"outcome": "not_found"}),
-    ]
+    command = ["sh", "-c", FORGET + program]
+    subprocess.run(command, env=environment, check=True, timeout=30, stdout=subprocess.DEVNULL)
+    assert world.answers == [(task, f"{task}-1", {"outcome": outcome}) for task, outcome in outcomes.items()]
+    assert away not in outcomes

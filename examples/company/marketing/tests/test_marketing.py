@@ -51,7 +51,7 @@ def test_a_reminder_gets_the_same_answer_under_a_key_of_its_own(world: World) ->
     world.listed = {"a1": "ann@example.com"}
     task = world.task("a1")
     world.once()
-    world.tasks = [{"id": task, "account": "a1", "attempt": 2}]
+    world.tasks = [{"id": task, "request": "r1", "account": "a1", "attempt": 2}]
     world.once()
     assert world.answers[1] == (task, f"{task}-2", {"outcome": "done"})
 

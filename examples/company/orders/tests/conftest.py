@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -27,6 +27,8 @@ from privacy_contracts.fields import Personal
 from privacy_contracts.replies import Reply, ReplyDone, ReplyNotFound, ReplyRetained
 from privacy_contracts.requests import DeletionRequested
 
+from .platform import Platform, playing
+
 REPLIES: dict[str, type[Reply]] = {model.type: model for model in (ReplyDone, ReplyRetained, ReplyNotFound)}
 SESSION_MS = 30_000  # long, so that a test fails where a killed process would be waited for
 
@@ -42,22 +44,26 @@ class Answer:
 
 @dataclass
 class Bench:
-    """Everything around the process: its environment, and a hand on both servers."""
+    """Everything around the process: its environment, a hand on both servers, and who plays the platform."""
 
     environment: dict[str, str] = field(repr=False)
     prefix: str
     login: dict[str, Any] = field(repr=False)
     owner_url: str = field(repr=False)
+    platform: Platform
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.environment['PORT']}"
 
     @asynccontextmanager
-    async def orders(self, ready: bool = True, **extra: str) -> AsyncIterator["subprocess.Popen[bytes]"]:
-        """A running order system; killed at the end if it still runs."""
+    async def orders(
+        self, ready: bool = True, log: IO[str] | None = None, **extra: str
+    ) -> AsyncIterator["subprocess.Popen[bytes]"]:
+        """A running order system; killed at the end if it still runs. What it says goes to `log`."""
         env = os.environ | self.environment | extra
-        process = subprocess.Popen([sys.executable, "-m", "orders"], env=env)  # noqa: ASYNC220 - a test may wait
+        command = [sys.executable, "-m", "orders"]
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)  # noqa: ASYNC220 - a test may wait
         try:
             if ready:
                 await until(lambda: self.is_ready(process))
@@ -159,8 +165,10 @@ class Bench:
                 return True
         return False
 
-    async def order(self, account: str, **more: object) -> httpx.Response:
-        body = {"account": account, "item": "Tea", "cents": 990, "ship_to": "1 Sample Street"} | more
+    async def order(self, account: str | None, **more: object) -> httpx.Response:
+        """Order something; without an account, as the guest that `more` names."""
+        body: dict[str, object] = {"account": account} if account else {}
+        body |= {"item": "Tea", "cents": 990, "ship_to": "1 Sample Street"} | more
         async with httpx.AsyncClient() as http:
             return await http.post(f"{self.url}/orders", json=body)
 
@@ -175,7 +183,7 @@ def stated(account: str, version: int = 1) -> AccountStated:
     )
 
 
-def deletion(account: str, *systems: str, request: UUID | None = None, attempt: int = 1) -> DeletionRequested:
+def deletion(account: str | None, *systems: str, request: UUID | None = None, attempt: int = 1) -> DeletionRequested:
     now = datetime.now(UTC)
     return DeletionRequested(
         request=request or uuid4(),
@@ -208,7 +216,13 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 40) -
 
 
 @pytest.fixture(scope="session")
-def bench() -> Iterator[Bench]:
+def platform() -> Iterator[Platform]:
+    with playing() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def bench(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Topics and rights under a prefix of its own, and a database of its own."""
     found = servers.start(DEFAULT_DIRECTORY / "test")
     prefix, database = f"orders-{uuid4().hex[:8]}.", f"orders_test_{uuid4().hex[:8]}"
@@ -227,6 +241,8 @@ def bench() -> Iterator[Bench]:
         "PORT": str(free_port()),
         "SCHEMAS": str(Path(ROOT, "contracts", "schemas")),
         "SESSION_TIMEOUT_MS": str(SESSION_MS),
+        "ERASURE_LEDGER": str(tmp_path_factory.mktemp("orders") / "erasures"),
+        **platform.environment(),
     }
     migrating = os.environ | environment | {"OWNER_DATABASE_URL": urls["orders_owner"]}
     for _ in range(2):  # any number of times
@@ -238,6 +254,6 @@ def bench() -> Iterator[Bench]:
         "sasl_plain_username": found.kafka.admin_username,
         "sasl_plain_password": found.kafka.admin_password,
     }
-    yield Bench(environment, prefix, login, urls["orders_owner"])
+    yield Bench(environment, prefix, login, urls["orders_owner"], platform)
     asyncio.run(databases.drop_database(postgres.url, database))
     servers.remove_topics(found, prefix)

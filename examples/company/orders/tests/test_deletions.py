@@ -211,6 +211,19 @@ async def test_a_wrong_order_is_refused_without_repeating_it(bench: Bench) -> No
             assert answer.status_code == 422
             assert answer.headers["content-type"] == "application/problem+json"
             assert "zzz" not in answer.text
+        for wrong_guest in (
+            {"email": "zzz@example.com"},
+            {"name": "zzz"},
+            {"email": "zzz", "name": "Eve"},
+            {"email": "zzz zzz@example.com", "name": "Eve"},
+            {"email": "zzz@example.com\n", "name": "Eve"},
+            {"email": '"zzz"@example.com', "name": "Eve"},
+            {"email": "zzz@example.com", "name": ""},
+        ):
+            answer = await bench.order(None, **wrong_guest)
+            assert answer.status_code == 422
+            assert "zzz" not in answer.text
+        assert (await bench.order(account, email="zzz@example.com", name="Eve")).status_code == 422
         assert (await http.post(f"{bench.url}/orders", content=b"zzz")).status_code == 400
         assert (await http.post(f"{bench.url}/orders", content=b"z" * 20_000)).status_code == 413
         assert (await bench.order(account, cents=5.0, invoice=False)).status_code == 201

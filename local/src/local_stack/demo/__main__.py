@@ -144,7 +144,9 @@ async def _close(t: Telling) -> None:
         t.say("look around", url)
         t.say(": ".join(t.invitation), f"{t.stack.url('website')}/privacy")
         print("\nCtrl-C ends it.", flush=True)
-        while sys.stdout.isatty():  # noqa: ASYNC110 # a closed one is none; make may not pass its SIGHUP on
+        while sys.stdout.isatty():  # a closed one is none; make may not pass its SIGHUP on
+            with contextlib.suppress(Failed, httpx.HTTPError):
+                await story.staff(t)
             await asyncio.sleep(0.5)
     raise SystemExit(128 + signal.SIGHUP)
 

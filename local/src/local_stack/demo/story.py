@@ -21,6 +21,7 @@ ALICE, TYPED = PEOPLE["Alice Moran"], "ALICE@Example.com"
 MARKETING = "third_party_marketing"
 OFFER = "Yes, partners may write to me about their goods."
 ADDRESS = "12 Harbor Lane, Long Beach, CA 90802"
+AGENT = "agent-01"
 LONGEST_POLICY = 39_000
 """Characters; consent takes 40,000, and the demo appends a sentence."""
 SENTENCES = (
@@ -212,7 +213,10 @@ async def ask(t: Telling) -> None:
     t.check(mail["recipients"] == [ALICE], f"the mail with the link went to {mail['recipients']}")
     t.say(f"a mail with a link goes to {ALICE}, the account's address, not to what was typed", f"mail {mail['id']}")
     honest = await until("the honest mail", lambda: _first(t, "nobody@example.com"))
-    t.say("nobody@example.com is told the truth: no account there", f"mail {honest['id']}: {honest['subject']}")
+    t.say(
+        "nobody@example.com is told the truth: no account there; with a link, for guests",
+        f"mail {honest['id']}: {honest['subject']}",
+    )
 
 
 def _plain(page: str) -> str:
@@ -274,7 +278,8 @@ async def delete(t: Telling) -> None:
     t.say(f"deletion requested of {', '.join(entry['payload']['systems'])}: no way back from here", event(entry))
     t.stack.kill("orders")
     t.say("kill -9: the order system dies in the middle of its task")
-    for system in ("marketing", "orders", "consent", "notifier", "dsr", "audit", "accounts"):
+    await staff(t)
+    for system in ("marketing", "support", "orders", "consent", "notifier", "dsr", "audit", "accounts"):
         reply = await _reply(t, system)
         t.say(f"{system}: {_told(reply)}", event(reply))
     entry = await found(t, "the account's end", subject=f"account/{t.customers[ALICE]}", type="account.deleted")
@@ -288,6 +293,19 @@ async def delete(t: Telling) -> None:
     ids = {each["id"] for each in replies}
     t.check(len(ids) == 1, f"orders answered {len(ids)} times with different ids")
     t.say("the order system was killed and came back, and did nothing twice", f"{len(ids)} reply, id {ids.pop()[:8]}…")
+
+
+async def staff(t: Telling) -> None:
+    """A member of staff does what is open in systems that are paper, and says where it can be looked up."""
+    for task in (await t.get("dsr", "/v1/tasks", AGENT))["tasks"]:
+        ticket = f"SUP-{int(task['id'][-6:], 16)}"
+        path = f"/v1/tasks/{task['id']}/reply"
+        await t.post("dsr", path, {"outcome": "done", "evidence": ticket}, AGENT, status=202)
+        t.say(
+            f"agent-01 (Agnes Vale) takes {' and '.join(task['categories'])} out of the {task['system']} desk's paper "
+            "files, and answers over HTTP",
+            f"evidence {ticket}",
+        )
 
 
 async def _completion(t: Telling) -> dict[str, Any] | None:
@@ -362,6 +380,8 @@ async def _refused(t: Telling) -> None:
 async def silent(t: Telling) -> None:
     """With BREAK=orders: a system never answers; it is reminded, then its owner is told."""
     t.head("A system that never answers")
+    await found(t, "the first stage", request=t.request, type="deletion.requested", stage="company")
+    await staff(t)
     reply = await _reply(t, "marketing")
     t.say(f"marketing: {_told(reply)}; orders says nothing", event(reply))
     t.say(f"the clock moves: domain time is {clock.move(t.stack.directory / 'clock', '+20d').days} days ahead")

@@ -4,13 +4,14 @@ Nothing is decoded before this, and nothing is dead-lettered: a batch that fails
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from audit import queries
 from audit.domain import entries, intake, sequences
 from audit.domain.entries import Entry
+from audit.domain.sequences import Source
 from audit.settings import Settings
 from chassis import outbox, timers
 from chassis.app import Runtime
@@ -21,6 +22,8 @@ from chassis.telemetry import span
 from chassis.timers import Timer, TimerHandler
 from privacy_contracts.topology import read_by
 
+LOST = "lost"
+"""How a gap is resolved whose numbers an operator has declared lost, by `service.recovered`."""
 CHECK = "gaps"
 """The kind of the timer that looks for overdue gaps."""
 
@@ -43,6 +46,7 @@ def record_handlers(runtime: Runtime[Settings]) -> Handlers:
         tracks, reused = intake.follow(arrived, await queries.tracks.lock(tx, sorted(arrived)))
         await queries.tracks.save(tx, tracks)
         await queries.findings.about_records(tx, [*taken.odd, *reused], now)
+        await _give_up(tx, intake.lost(taken.new, handlers.topics), now)
         await _answer(tx, taken.new, zone, now)
 
     return handlers
@@ -54,6 +58,17 @@ async def _answer(tx: Connection, new: Sequence[Entry], zone: ZoneInfo, now: dat
         if answer := intake.retained(entry, zone, now):
             with span("event deletion.requested", dict(entry.headers).get("traceparent"), **answer.about):
                 await outbox.emit(tx, answer, now)
+
+
+async def _give_up(tx: Connection, lost: Iterable[tuple[Source, int, int]], now: datetime) -> None:
+    """Numbers that an operator has declared lost: those that never came are a finding, and resolved by this."""
+    for source, low, high in lost:
+        track = (await queries.tracks.lock(tx, [source]))[source]
+        complaints = (await queries.findings.open_gaps(tx)).get(source, {})
+        given_up = sequences.give_up(track, complaints, low, high)
+        await queries.tracks.save(tx, {source: given_up.track})
+        found = [await queries.findings.gap(tx, source, given_up.overdue, now)] if given_up.overdue else []
+        await queries.findings.resolve(tx, [*given_up.resolved, *found], LOST, now)
 
 
 def _lag(records: Sequence[Record]) -> float:

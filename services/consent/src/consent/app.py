@@ -4,6 +4,7 @@ from chassis.app import App, Runtime
 from consent.api import choices, decisions, policies
 from consent.handlers import handlers
 from consent.pages import policy
+from consent.restored import restate
 from consent.settings import Settings
 
 
@@ -17,4 +18,5 @@ def build(runtime: Runtime[Settings]) -> App:
             policy.router(runtime),
         ],
         handlers=handlers(runtime),
+        restate=restate,
     )

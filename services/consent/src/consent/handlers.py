@@ -28,7 +28,7 @@ def handlers(runtime: Runtime[Settings]) -> Handlers:
         if not names_us(requested):
             return
         now = runtime.clock.now()
-        records = await _erase(tx, runtime, f"account/{requested.account}", now)
+        records = await _erase(tx, runtime, requested.subject, now)
         await emit(tx, answer(records, requested, now), now)
 
     @reads.reaction(AccountDeleted)

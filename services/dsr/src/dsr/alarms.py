@@ -36,6 +36,7 @@ def build(desk: Desk, clock: Clock) -> dict[str, TimerHandler]:
     return {
         "verification_expiry": verification_expiry,
         "cooling_off": cooling_off,
+        "guest_cooling_off": cooling_off,
         "destroy_address": destroy_address,
         "forget_counts": forget_counts,
         "reminder": partial(system, remind),

@@ -2,7 +2,7 @@
 
 from chassis.app import App, Runtime
 from chassis.database import Connection
-from dsr import alarms, api, handlers
+from dsr import alarms, api, handlers, restored
 from dsr.pages import routes
 from dsr.queries import requests
 from dsr.settings import Settings, desk
@@ -17,6 +17,7 @@ def build(runtime: Runtime[Settings]) -> App:
         return await requests.count_overdue(tx, clock.now())
 
     return App(
+        restate=restored.build(at_hand),
         routers=[
             *api.routers(pool, clock, runtime.auth, at_hand),
             routes.router(pool, clock, at_hand, runtime.company),

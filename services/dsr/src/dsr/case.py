@@ -12,10 +12,11 @@ from chassis import timers
 from chassis.database import Connection
 from chassis.outbox import emit_all
 from chassis.telemetry import about
-from dsr.domain import addresses, deletion
+from dsr.domain import addresses
 from dsr.domain import requests as decide
 from dsr.domain.requests import Decided, Refused, Request
-from dsr.queries import requests
+from dsr.domain.tasks import freeze
+from dsr.queries import accounts, requests
 from dsr.queries.personal import TYPED, owner_of_request
 from dsr.settings import Desk
 from privacy_contracts.topology import systems
@@ -61,7 +62,7 @@ async def verify(tx: Connection, request: Request, now: datetime) -> Refused | N
     decided = decide.verify(request, now)
     if isinstance(decided, Refused):
         return decided
-    await requests.freeze_systems(tx, request.id, deletion.freeze(systems()))
+    await requests.freeze_systems(tx, request.id, freeze(systems()))
     await _store(tx, decided, now)
     return None
 
@@ -72,17 +73,39 @@ async def confirm(tx: Connection, desk: Desk, request: Request, now: datetime) -
     if isinstance(decided, Refused):
         return decided
     await _store(tx, decided, now)
-    await timers.put(tx, "cooling_off", str(request.id), decided.request.irrevocable_at or now)
+    # Code of release 1 would let a guest's timer go by without effect; it leaves alone a kind that it does not know.
+    kind = "cooling_off" if request.account else "guest_cooling_off"
+    await timers.put(tx, kind, str(request.id), decided.request.irrevocable_at or now)
     return None
 
 
-async def withdraw(tx: Connection, request: Request, now: datetime) -> Refused | None:
+async def withdraw(tx: Connection, desk: Desk, request: Request, now: datetime) -> Refused | None:
     """The person took it back. Timers of this request find it withdrawn and do nothing. The row is locked."""
     decided = decide.withdraw(request, now)
     if isinstance(decided, Refused):
         return decided
     await _store(tx, decided, now)
+    await forget_typed_address(tx, desk, request.id)
     return None
+
+
+async def match_all(tx: Connection, desk: Desk, address: str, now: datetime) -> None:
+    """An account's state names this address: requests from it that were nobody's become the account's."""
+    fingerprint = desk.sealing.fingerprint(ADDRESS, addresses.normalised(address))
+    for request in await requests.lock_unmatched(tx, fingerprint):
+        await matched(tx, desk, request, now)
+
+
+async def matched(tx: Connection, desk: Desk, request: Request, now: datetime) -> Request:
+    """The request, an account's from now on if its typed address has become one's. The row is locked by the caller."""
+    held = await requests.fingerprints(tx, request.id)
+    account = await accounts.by_fingerprint(tx, held[0]) if held else None
+    decided = decide.match(request, account, now) if account else None
+    if not isinstance(decided, Decided):
+        return request
+    await _store(tx, decided, now)
+    await forget_typed_address(tx, desk, request.id)
+    return decided.request
 
 
 async def expire(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> None:
@@ -94,6 +117,13 @@ async def expire(tx: Connection, desk: Desk, request_id: UUID, now: datetime) ->
     if isinstance(decided, Decided):
         await _store(tx, decided, now)
         await forget_typed_address(tx, desk, request_id)
+
+
+async def give_up(tx: Connection, request: Request, now: datetime) -> None:
+    """There is nobody left whom systems could look for. The row is locked by the caller."""
+    decided = decide.give_up(request, now)
+    if isinstance(decided, Decided):
+        await _store(tx, decided, now)
 
 
 async def forget_typed_address(tx: Connection, desk: Desk, request_id: UUID) -> None:

@@ -25,9 +25,13 @@ def build(desk: Desk, clock: Clock) -> Handlers:
     async def account_stated(received: Received[AccountStated], tx: Connection) -> None:
         await project(tx, desk, received.event)
 
-    @handlers.projection(AccountDeleted)
+    @handlers.reaction(AccountStated)
+    async def account_known(received: Received[AccountStated], tx: Connection) -> None:
+        await case.match_all(tx, desk, received.event.email.get_secret_value(), clock.now())
+
+    @handlers.reaction(AccountDeleted)
     async def account_deleted(received: Received[AccountDeleted], tx: Connection) -> None:
-        await orchestration.bury(tx, desk, received.event.id, received.event.deleted_at)
+        await orchestration.account_closed(tx, desk, received.event, clock.now())
 
     @handlers.reaction(ReplyDone, ReplyRetained, ReplyNotFound, ReplyFailed)
     async def replied(received: Received[Reply], tx: Connection) -> None:
@@ -43,19 +47,21 @@ def build(desk: Desk, clock: Clock) -> Handlers:
             effect=effect,
             answered_by=reply.answered_by,
             answered_at=reply.answered_at,
+            evidence=reply.evidence,
             recorded_at=now,
         )
 
     @handlers.reaction(NoticeSent, NoticeFailed)
     async def notice_ended(received: Received[NoticeSent | NoticeFailed], tx: Connection) -> None:
         notice = received.event
-        if notice.request is None or await requests.lock(tx, notice.request) is None:
+        request = await requests.lock(tx, notice.request) if notice.request else None
+        if request is None:
             return
-        match decide.spent(notice.template):
+        match decide.spent(request, notice):
             case "final":
-                await case.forget_final_address(tx, desk, notice.request)
+                await case.forget_final_address(tx, desk, request.id)
             case "typed":
-                await case.forget_typed_address(tx, desk, notice.request)
+                await case.forget_typed_address(tx, desk, request.id)
 
     return handlers
 

@@ -3,35 +3,89 @@
 Every function runs in its caller's transaction: rows, events and timers commit together or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
+
+from uuid_utils.compat import uuid7
 
 from chassis import timers
 from chassis.database import Connection
 from chassis.outbox import emit, emit_all
+from chassis.telemetry import about
+from dsr import case
 from dsr.domain import deletion
+from dsr.domain import requests as decide
 from dsr.domain.deletion import SYSTEM, Deletion, Effect, Step
-from dsr.domain.requests import Request
+from dsr.domain.requests import Refused, Request
+from dsr.domain.tasks import freeze, thaw
 from dsr.queries import accounts, requests, tasks
-from dsr.queries.personal import FINAL, Access, account_address, owner_of_account, owner_of_request
+from dsr.queries.personal import FINAL, Access, account_address, owner_of_account, owner_of_request, typed_address
 from dsr.settings import Desk
+from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.replies import Reply
+from privacy_contracts.topology import systems
 
 
-async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime) -> None:
-    """The cooling-off is over: hold the final address, make the tasks, ask the first stage. No way back from here."""
+async def begin(tx: Connection, desk: Desk, request_id: UUID, now: datetime, *, said: bool = False) -> None:
+    """The cooling-off is over: hold the final address, make the tasks, ask the first stage. No way back from here.
+
+    The last moment at which the request can become an account's that was stated meanwhile. With `said` all of this was
+    said before: the state is put back, and nothing is emitted about it.
+    """
     request = await requests.lock(tx, request_id)
     if request is None:
         return
-    stages, listed = deletion.thaw(await requests.frozen_systems(tx, request_id))
+    request = request if said else await case.matched(tx, desk, request, now)
+    stages, listed = thaw(await requests.frozen_systems(tx, request_id))
     before = Deletion(request, stages, listed)
     step = deletion.begin(before, now)
     if step.deletion is None:
         return
-    await _hold_final_address(tx, desk, request, now)
-    await tasks.insert(tx, request_id, listed)
-    await _take(tx, desk, before, step, now)
+    held = await _hold_final_address(tx, desk, request, now)
+    if request.account is None and not held and not said:
+        return await case.give_up(tx, request, now)
+    await _make(tx, desk, before, replace(step, events=()) if said else step, now)
+
+
+async def account_closed(tx: Connection, desk: Desk, gone: AccountDeleted, now: datetime) -> None:
+    """The accounts system says that an account is gone. What is left of it elsewhere is asked for; then it goes here.
+
+    It starts the account's own request, or a new one. Where this service has buried the account before, nothing starts:
+    a deletion has come to its end, or the event again. The clock runs from when the account was closed.
+    """
+    standing = await requests.lock_of_account(tx, gone.id)
+    await accounts.lock(tx, gone.id)
+    if not (await accounts.held(tx, gone.id)).deleted:
+        request = decide.overtaken(standing)
+        if request is None and not standing:
+            request = await _open(tx, desk, gone, now)
+        if request is not None:
+            await _begin_without_account(tx, desk, request, gone.deleted_at, now)
+    await bury(tx, desk, gone.id, gone.deleted_at)
+
+
+async def _open(tx: Connection, desk: Desk, gone: AccountDeleted, now: datetime) -> Request:
+    decided = decide.receive(uuid7(), "delete", "profile", desk.zone, min(gone.deleted_at, now), gone.id)
+    about(request_id=str(decided.request.id))
+    await requests.insert(tx, decided.request)
+    await emit_all(tx, decided.events, now)
+    return decided.request
+
+
+async def _begin_without_account(
+    tx: Connection, desk: Desk, request: Request, closed_at: datetime, now: datetime
+) -> None:
+    frozen = await requests.frozen_systems(tx, request.id)
+    if frozen is None:
+        frozen = freeze(systems())
+        await requests.freeze_systems(tx, request.id, frozen)
+    before = Deletion(request, *thaw(frozen))
+    step = deletion.begin_without_account(before, closed_at, now)
+    if step.deletion is not None:
+        await _hold_final_address(tx, desk, request, now)
+        await _make(tx, desk, before, step, now)
 
 
 async def answered(tx: Connection, desk: Desk, system: str, reply: Reply, now: datetime) -> Effect:
@@ -40,6 +94,20 @@ async def answered(tx: Connection, desk: Desk, system: str, reply: Reply, now: d
     step = deletion.answer(before, system, reply, desk.retry_after, now)
     await _take(tx, desk, before, step, now)
     return step.effect
+
+
+async def left_outstanding(
+    tx: Connection, desk: Desk, request_id: UUID, names: Sequence[str], officer: str, reason: str, now: datetime
+) -> Deletion | Refused | None:
+    """An officer goes on without the answer of these systems; how the deletion stands then. None: no such request."""
+    before = await _locked(tx, request_id)
+    if before is None:
+        return None
+    step = deletion.leave_outstanding(before, names, officer, reason, desk.zone, now)
+    if isinstance(step, Refused):
+        return step
+    await _take(tx, desk, before, step, now)
+    return step.deletion
 
 
 async def look_again(
@@ -60,8 +128,15 @@ async def _locked(tx: Connection, request_id: UUID) -> Deletion | None:
     request = await requests.lock(tx, request_id)
     if request is None:
         return None
-    stages, _ = deletion.thaw(await requests.frozen_systems(tx, request_id))
+    stages, _ = thaw(await requests.frozen_systems(tx, request_id))
     return Deletion(request, stages, await tasks.of_request(tx, request_id))
+
+
+async def _make(tx: Connection, desk: Desk, before: Deletion, step: Step, now: datetime) -> None:
+    """The point of no return: the tasks are made, and the first are asked."""
+    made = {task.system for task in step.deletion.tasks} if step.deletion else set()
+    await tasks.insert(tx, before.request.id, [task for task in before.tasks if task.system in made])
+    await _take(tx, desk, before, step, now)
 
 
 async def _take(tx: Connection, desk: Desk, before: Deletion | None, step: Step, now: datetime) -> None:
@@ -77,7 +152,8 @@ async def _take(tx: Connection, desk: Desk, before: Deletion | None, step: Step,
         await timers.put(tx, alarm.kind, key, alarm.due_at)
     own = deletion.own_answer(step, desk.zone, now)
     if own is not None:
-        await bury(tx, desk, own.account, now)
+        if own.account is not None:
+            await bury(tx, desk, own.account, now)
         await emit(tx, own, now)
 
 
@@ -91,10 +167,19 @@ async def bury(tx: Connection, desk: Desk, account: str, at: datetime) -> None:
     await desk.sealing.erase(tx, owner_of_account(account))
 
 
-async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now: datetime) -> None:
-    """Seal the address onto the request, so that the last mail finds its way when every other copy is gone."""
+async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now: datetime) -> bool:
+    """Seal the address onto the request: systems look for it, and the last mail goes to it when every copy is gone.
+
+    It is the account's, or the one that a person without an account typed and proved, which is held once from here on.
+    False where there is none any more.
+    """
     access = Access(f"service/{SYSTEM}", "request", request.id)
-    address = await account_address(tx, desk.sealing, request.account or "", access, now)
+    if request.account is not None:
+        address = await account_address(tx, desk.sealing, request.account, access, now)
+    else:
+        address = await typed_address(tx, desk.sealing, request.id, access, now)
     if address is not None:
         sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, FINAL)
         await requests.set_final_address(tx, request.id, sealed)
+    await requests.clear_typed_address(tx, request.id)
+    return address is not None

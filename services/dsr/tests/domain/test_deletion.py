@@ -10,21 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsr.domain.deletion import (
-    Alarm,
-    Deletion,
-    Step,
-    Task,
-    answer,
-    ask_again,
-    begin,
-    escalate,
-    freeze,
-    own_answer,
-    remind,
-    thaw,
-)
+from dsr.domain.deletion import Alarm, Deletion, Step, answer, ask_again, begin, escalate, own_answer, remind
 from dsr.domain.requests import Request, Status
+from dsr.domain.tasks import Task, freeze, thaw
 from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
 from privacy_contracts.requests import DeletionRequested, RequestClosed, SystemEscalated
 from privacy_contracts.topology import System, Systems
@@ -126,6 +114,20 @@ def test_the_frozen_list_survives_storing() -> None:
     assert tasks[0] == Task("orders", "company", "kafka", None, 10, ("contact",))
     assert [task.system for task in tasks] == list(SYSTEMS.by_name)
     assert thaw(None) == ((), ())
+
+
+def test_a_list_that_release_1_froze_is_read() -> None:
+    each = {
+        "system": "orders",
+        "stage": "company",
+        "transport": "kafka",
+        "client_id": None,
+        "deadline_days": 10,
+        "categories": ["orders", "invoices"],
+    }
+    stages, (task,) = thaw({"stages": ["company", "own", "accounts"], "systems": [each]})
+    assert stages == ("company", "own", "accounts")
+    assert (task.system, task.status, task.left_at) == ("orders", "waiting", None)
 
 
 @pytest.mark.promise(67)

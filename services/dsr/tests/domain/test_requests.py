@@ -15,9 +15,11 @@ from dsr.domain.requests import (
     confirm,
     expire,
     expires_at,
+    give_up,
     has_ending,
     has_reader,
     is_revealed,
+    match,
     receive,
     spent,
     start,
@@ -25,9 +27,11 @@ from dsr.domain.requests import (
     withdraw,
 )
 from privacy_contracts.envelope import Event
+from privacy_contracts.notices import NoticeFailed, NoticeSent
 from privacy_contracts.requests import (
     DeletionConfirmed,
     RequestClosed,
+    RequestMatched,
     RequestReceived,
     RequestVerified,
     RequestWithdrawn,
@@ -149,7 +153,7 @@ def test_deleting_starts_from_a_confirmed_request_only(status: str) -> None:
 
 
 def test_a_request_is_completed_when_every_system_has_answered() -> None:
-    request, events = accepted(complete(given("deleting"), LATER))
+    request, events = accepted(complete(given("deleting"), (), LATER))
     assert (request.status, request.outcome, request.closed_at) == ("closed", "completed", LATER)
     assert events == (RequestClosed(request=ID, account="a1", outcome="completed", closed_at=LATER),)
 
@@ -157,7 +161,7 @@ def test_a_request_is_completed_when_every_system_has_answered() -> None:
 @pytest.mark.parametrize("status", ["received", "verified", "confirmed", "closed", "withdrawn"])
 def test_only_what_is_being_deleted_is_completed(status: str) -> None:
     with pytest.raises(ValueError, match=f"a request that is {status} cannot be completed"):
-        complete(given(status), LATER)
+        complete(given(status), (), LATER)
 
 
 @pytest.mark.parametrize("status", ["verified", "confirmed", "deleting", "closed", "withdrawn"])
@@ -167,14 +171,47 @@ def test_a_button_pressed_twice_does_nothing_the_second_time(status: str) -> Non
         assert confirm(given(status), DAYS3, LATER) == Refused("wrong_state")
 
 
-def test_nobody_acts_on_a_request_that_is_nobodys() -> None:
-    for decided in (
-        verify(RECEIVED.request, LATER),
-        confirm(RECEIVED.request, DAYS3, LATER),
-        withdraw(RECEIVED.request, LATER),
-        start(RECEIVED.request, LATER),
-    ):
-        assert decided == Refused("not_bound")
+def test_somebody_without_an_account_goes_the_same_way_as_the_request_itself() -> None:
+    request, said = RECEIVED.request, list(RECEIVED.events)
+    for step in (verify, lambda r, now: confirm(r, DAYS3, now), start, lambda r, now: complete(r, (), now)):
+        request, events = accepted(step(request, LATER))
+        said += events
+    assert (request.status, request.account, request.subject) == ("closed", None, f"request/{ID}")
+    assert [event.type for event in said] == [
+        "request.received",
+        "request.verified",
+        "deletion.confirmed",
+        "request.closed",
+    ]
+    assert {event.subject for event in said} == {f"request/{ID}"}
+
+
+def test_somebody_without_an_account_can_take_it_back() -> None:
+    _, events = accepted(withdraw(RECEIVED.request, LATER))
+    assert events == (RequestWithdrawn(request=ID, account=None, withdrawn_at=LATER),)
+
+
+@pytest.mark.parametrize("status", ["received", "verified", "confirmed"])
+def test_a_request_becomes_the_accounts_that_the_address_turns_out_to_be_of(status: str) -> None:
+    before = replace(RECEIVED.request, status=status, verified_at=NOW)  # type: ignore[arg-type]  # as above
+    request, events = accepted(match(before, "a1", LATER))
+    assert request == replace(before, account="a1")
+    assert events == (RequestMatched(request=ID, account="a1", matched_at=LATER),)
+
+
+@pytest.mark.parametrize("status", ["deleting", "closed", "withdrawn"])
+def test_after_the_point_of_no_return_it_is_nobodys_for_ever(status: str) -> None:
+    assert match(replace(RECEIVED.request, status=status), "a1", LATER) == Refused("wrong_state")  # type: ignore[arg-type]  # as above
+
+
+def test_a_deletion_of_nobody_knows_whom_does_not_start() -> None:
+    _, events = accepted(give_up(replace(RECEIVED.request, status="confirmed"), LATER))
+    assert events == (RequestClosed(request=ID, account=None, outcome="not_verified", closed_at=LATER),)
+    assert give_up(given("deleting"), LATER) == Refused("wrong_state")
+
+
+def test_what_is_an_accounts_already_is_matched_with_no_other() -> None:
+    assert match(given("confirmed"), "a2", LATER) == Refused("wrong_state")
 
 
 def test_a_mail_with_a_link_has_a_reader_until_deleting_starts() -> None:
@@ -188,12 +225,39 @@ def test_the_last_mail_is_about_what_was_deleted() -> None:
     assert not any(has_ending(given(status)) for status in ("received", "verified", "confirmed", "deleting"))
 
 
-@pytest.mark.parametrize(
-    ("template", "address"),
-    [("verification", "typed"), ("unknown_address", "typed"), ("completion", "final"), ("escalation", None)],
-)
-def test_an_address_has_no_use_after_the_mail_that_it_was_held_for(template: str, address: str | None) -> None:
-    assert spent(template) == address
+def ended(template: str, unanswered: int | None = None) -> NoticeSent | NoticeFailed:
+    """A mail that was sent; or failed for good, after so many attempts without an answer."""
+    if unanswered is None:
+        return NoticeSent(notice=ID, template=template, request=ID, sent_at=NOW)
+    return NoticeFailed(
+        notice=ID, template=template, request=ID, reason="expired", unanswered=unanswered, failed_at=NOW
+    )
+
+
+@pytest.mark.parametrize("notice", [ended("completion"), ended("completion", 0), ended("completion", 2)])
+def test_the_last_address_has_no_use_after_the_last_mail(notice: NoticeSent | NoticeFailed) -> None:
+    assert spent(given("closed", outcome="completed"), notice) == "final"
+
+
+@pytest.mark.parametrize("template", ["verification", "unknown_address"])
+def test_the_typed_address_has_none_when_the_first_mail_cannot_have_arrived(template: str) -> None:
+    assert spent(RECEIVED.request, ended(template, 0)) == "typed"
+
+
+@pytest.mark.parametrize("template", ["verification", "unknown_address"])
+@pytest.mark.parametrize("unanswered", [None, 1])
+def test_the_typed_address_stays_while_somebody_may_have_the_link(template: str, unanswered: int | None) -> None:
+    assert spent(RECEIVED.request, ended(template, unanswered)) is None
+
+
+@pytest.mark.parametrize("status", ["verified", "confirmed", "deleting"])
+def test_the_typed_address_stays_once_the_link_was_used(status: str) -> None:
+    assert spent(replace(RECEIVED.request, status=status), ended("unknown_address", 0)) is None  # type: ignore[arg-type]  # as above
+
+
+def test_a_mail_to_somebody_else_ends_no_address() -> None:
+    assert spent(given("deleting"), ended("escalation")) is None
+    assert spent(given("received"), ended("escalation", 0)) is None
 
 
 def test_nothing_is_revealed_before_verification() -> None:

@@ -49,7 +49,14 @@ async def about_request(
     if isinstance(to, Undeliverable):
         return to
     link = answer.link.get_secret_value() if answer.link else None
-    values = {"link": link, "systems": answer.systems, "kept": answer.kept}
+    values = {
+        "link": link,
+        "account": answer.account is not None,
+        "systems": answer.systems,
+        "kept": answer.kept,
+        "outstanding": answer.outstanding,
+        "account_closed": answer.account_closed,
+    }
     return Mail(notice, to, letters.write(answer.template, values))
 
 

@@ -5,6 +5,7 @@ from notifier import mailings, sending
 from notifier.handlers import handlers
 from notifier.letters import Letters
 from notifier.queries import ledger
+from notifier.restored import restate
 from notifier.settings import Settings
 from notifier.smtp import Connections, Server
 
@@ -17,6 +18,7 @@ def build(runtime: Runtime[Settings]) -> App:
     return App(
         routers=[],
         handlers=handlers(runtime),
+        restate=restate,
         jobs={
             mailings.KIND: mailings.kind(runtime),
             sending.KIND: sending.kind(runtime, letters, lines, settings.smtp_connections),

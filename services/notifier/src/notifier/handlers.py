@@ -11,7 +11,7 @@ from chassis.outbox import emit
 from chassis.sealing import Sealing
 from notifier import endings, mailings, sending
 from notifier.domain.accounts import answer, named, supersedes
-from notifier.domain.notices import Asked, cancelled, late, needs_completion
+from notifier.domain.notices import Asked, cancelled, late, needs_completion, needs_link
 from notifier.queries import accounts, ledger
 from notifier.settings import Settings
 from privacy_contracts.accounts import AccountDeleted, AccountStated
@@ -57,7 +57,8 @@ def _about_policy_and_requests(edge: Handlers, runtime: Runtime[Settings]) -> No
 
     @edge.reaction(RequestReceived)
     async def request_received(received: Received[RequestReceived], tx: Connection) -> None:
-        await _notify(tx, "verification", received.event)
+        if needs_link(received.event):
+            await _notify(tx, "verification", received.event)
 
     @edge.reaction(RequestClosed)
     async def request_closed(received: Received[RequestClosed], tx: Connection) -> None:
@@ -97,10 +98,12 @@ async def _cancel(tx: Connection, account: str, now: datetime) -> None:
 
 
 async def _delete(tx: Connection, sealing: Sealing, asked: DeletionRequested, now: datetime) -> None:
-    await accounts.lock(tx, still=True)
-    await _erase(tx, sealing, asked.account, now)
-    await _cancel(tx, asked.account, now)
-    records = await accounts.buried_records(tx, asked.account)
+    records = 0  # nothing is held about somebody without an account but the request, and that goes on
+    if asked.account is not None:
+        await accounts.lock(tx, still=True)
+        await _erase(tx, sealing, asked.account, now)
+        await _cancel(tx, asked.account, now)
+        records = await accounts.buried_records(tx, asked.account)
     await emit(tx, answer(asked, records, now), now)
 
 

@@ -37,6 +37,7 @@ CATEGORIES = {
     "orders": "orders",
     "invoices": "invoices",
     "marketing": "marketing lists",
+    "correspondence": "letters and calls with our support",
     "choices": "privacy choices",
     "requests": "the record of privacy requests",
     "notices": "the record of mails sent",
@@ -49,9 +50,18 @@ SYSTEMS = {
     "consent": "privacy choices",
     "dsr": "request desk",
     "notifier": "notices by mail",
+    "support": "support desk",
 }
 """Systems whose names say little outside the company; any other is shown as it is called. The same as on the
 pages."""
+
+
+REASONS = {
+    "no_answer": "it has not answered us",
+    "system_retired": "it is not in use any more and could not be asked",
+    "technical_fault": "a technical fault keeps it from answering",
+}
+"""Why an officer went on without a system's answer, in words, the same as on the pages."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,7 @@ class Letters:
             "law": lambda code: LAWS.get(code, f"a law asks for it ({code})"),
             "category": lambda code: CATEGORIES.get(code, code.replace("_", " ")),
             "system": lambda name: SYSTEMS.get(name, name.replace("-", " ")),
+            "reason": lambda code: REASONS.get(code, code.replace("_", " ")),
             "gathered": _gathered,
             "wrap": _wrap,
             "paragraphs": _paragraphs,

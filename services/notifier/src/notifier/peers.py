@@ -31,6 +31,14 @@ class KeptItem(_Answer):
     until: date
 
 
+class OutstandingSystem(_Answer):
+    """A system that has not answered, and an officer went on without."""
+
+    system: str
+    categories: list[str]
+    reason: str
+
+
 class Addressed(_Answer):
     """Whom to write to about a request, and what to say. `link` opens the request and is a secret."""
 
@@ -40,6 +48,8 @@ class Addressed(_Answer):
     link: SecretStr | None = None
     systems: list[str] = []
     kept: list[KeptItem] = []
+    outstanding: list[OutstandingSystem] = []
+    account_closed: bool = False
 
 
 class PolicyText(_Answer):

@@ -92,11 +92,12 @@ def test_what_may_have_arrived_is_not_said_to_have_failed(reason: str) -> None:
     assert why(due(ONE, 2, unanswered=1), "rejected") == "rejected"
 
 
-def test_a_completion_mail_needs_a_deleted_account() -> None:
-    closed = RequestClosed(request=ONE, account="a1", outcome="completed", closed_at=NOW)
+@pytest.mark.parametrize("account", ["a1", None])
+def test_a_completion_mail_needs_a_deletion_of_an_account_or_of_somebody_without_one(account: str | None) -> None:
+    closed = RequestClosed(request=ONE, account=account, outcome="completed", closed_at=NOW)
     assert needs_completion(closed)
     assert not needs_completion(closed.model_copy(update={"outcome": "not_verified"}))
-    assert not needs_completion(closed.model_copy(update={"account": None}))
+    assert not needs_completion(closed.model_copy(update={"outcome": "not_confirmed"}))
 
 
 def test_a_notice_is_about_the_account_once_it_is_known() -> None:

@@ -1,4 +1,4 @@
-"""The HTTP edge: the website opens and corrects accounts, an operator starts feeds, marketing fetches its list."""
+"""The HTTP edge: the website opens, corrects and closes accounts; operators start feeds, marketing fetches a list."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, T
 from uuid_utils.compat import uuid7
 
 from accounts import feeds, queries
-from accounts.domain import Account, Feed, address, rectify, stated
+from accounts.domain import Account, Feed, address, close, rectify, stated
 from accounts.queries import Access
 from accounts.settings import Settings
 from chassis.app import Once, Runtime
@@ -107,7 +107,7 @@ class FeedState(BaseModel):
 
 def routers(runtime: Runtime[Settings]) -> list[APIRouter]:
     """All routes under `/v1`."""
-    return [_customers(runtime), _feeds(runtime), _marketing(runtime)]
+    return [_customers(runtime), _closing(runtime), _feeds(runtime), _marketing(runtime)]
 
 
 def _customers(runtime: Runtime[Settings]) -> APIRouter:
@@ -157,6 +157,31 @@ def _customers(runtime: Runtime[Settings]) -> APIRouter:
         if account is None:
             raise Problem(404, "not-found", "No such account")
         return Found(id=account)
+
+    return routes
+
+
+def _closing(runtime: Runtime[Settings]) -> APIRouter:
+    routes = APIRouter(prefix="/v1/customers", tags=["customers"])
+
+    @routes.delete("/{account_id}", response_model=Stated)
+    async def end(
+        account_id: AccountId, caller: Annotated[Principal, Depends(runtime.auth.require("website"))], once: Once
+    ) -> Response:
+        """Close an account, as its customer asked on the profile page. What other systems hold goes by its event."""
+        now = runtime.clock.now()
+
+        async def work() -> Stated:
+            held = await queries.hold(tx, account_id)
+            if held is None:
+                raise Problem(404, "not-found", "No such account")
+            gone = close(held, now)
+            await feeds.end(tx, gone, None)
+            await emit(tx, gone, now)
+            return Stated(id=gone.id, version=gone.version)
+
+        async with transaction(runtime.pool) as tx:
+            return await once.answer(tx, caller, 200, work)
 
     return routes
 

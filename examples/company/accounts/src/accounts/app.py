@@ -2,6 +2,7 @@
 
 from accounts import api, feeds, heartbeats
 from accounts.handlers import handlers
+from accounts.restored import restate
 from accounts.settings import Settings
 from chassis.app import App, Runtime
 
@@ -13,5 +14,6 @@ def build(runtime: Runtime[Settings]) -> App:
         handlers=handlers(runtime),
         timers={heartbeats.KIND: heartbeats.handler(runtime)},
         jobs=feeds.kinds(runtime),
+        restate=restate,
         on_start=lambda: heartbeats.begin(runtime),
     )

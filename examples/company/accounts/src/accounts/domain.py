@@ -47,11 +47,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Deletion:
-    """What is left of a deleted account."""
+    """What is left of a deleted account. `request` is None where its customer closed it."""
 
     id: str
     version: int
-    request: UUID
+    request: UUID | None
     deleted_at: datetime
 
 
@@ -117,12 +117,19 @@ def is_asked(requested: DeletionRequested) -> bool:
     return SYSTEM in requested.systems
 
 
+def close(held: Held, now: datetime) -> AccountDeleted:
+    """The account's end, with its next version."""
+    return AccountDeleted(id=held.id, version=held.version + 1, deleted_at=now)
+
+
 def delete(held: Held | None, deleted: Deletion | None, requested: DeletionRequested, now: datetime) -> Sequence[Event]:
-    """The events of a deletion: the account's end, and the answer. A reminder gets the answer that was given before."""
+    """The events of a deletion: the account's end, and the answer.
+
+    A reminder gets the answer that was given before. An account that its customer closed meanwhile was deleted then.
+    """
     if held is not None:
-        gone = AccountDeleted(id=held.id, version=held.version + 1, deleted_at=now)
-        return [gone, _done(requested, now)]
-    if deleted is not None and deleted.request == requested.request:
+        return [close(held, now), _done(requested, now)]
+    if deleted is not None and deleted.request in (None, requested.request):
         return [_done(requested, deleted.deleted_at)]
     return [
         ReplyNotFound(

@@ -27,6 +27,7 @@ from chassis.app import Runtime
 from chassis.database import Connection, transaction
 from chassis.jobs import Effect, Job, JobKind
 from chassis.outbox import emit
+from privacy_contracts.accounts import AccountDeleted
 
 ASK, WRITE = "feed.ask", "feed.write"
 DEADLINE = timedelta(days=1)
@@ -49,6 +50,12 @@ async def start(tx: Connection, feed: Feed, asked_by: str, runtime: Runtime[Sett
     if not accounts:
         await _ask_again(tx, feed.id)
     return len(accounts)
+
+
+async def end(tx: Connection, gone: AccountDeleted, request: UUID | None) -> None:
+    """Have an account leave the tables, and the file of each feed that names it. The caller publishes its end."""
+    for feed in await queries.delete(tx, gone, request):
+        await leave(tx, feed, gone.id)
 
 
 async def leave(tx: Connection, feed: UUID, account: str) -> None:

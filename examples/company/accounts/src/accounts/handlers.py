@@ -23,12 +23,12 @@ def handlers(runtime: Runtime[Settings]) -> Handlers:
         if not is_asked(requested):
             return
         now = runtime.clock.now()
-        held = await queries.hold(tx, requested.account)
-        events = delete(held, await queries.deleted(tx, requested.account), requested, now)
+        account = requested.account
+        held = await queries.hold(tx, account) if account else None
+        events = delete(held, await queries.deleted(tx, account) if account else None, requested, now)
         for gone in events:
             if isinstance(gone, AccountDeleted):
-                for feed in await queries.delete(tx, gone, requested.request):
-                    await feeds.leave(tx, feed, gone.id)
+                await feeds.end(tx, gone, requested.request)
         await emit_all(tx, events, now)
 
     return reads

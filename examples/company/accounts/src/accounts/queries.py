@@ -50,6 +50,30 @@ async def insert(connection: Connection, account: Account) -> bool:
     return affected(status) == 1
 
 
+async def restore(connection: Connection, account: Account) -> bool:
+    """Keep a state that was published once, unless a newer one is there. False when another account has the address."""
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                """
+                INSERT INTO accounts.accounts AS held (id, version, email, name, region, offers, registered_at)
+                VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET version = excluded.version,
+                    email = excluded.email, name = excluded.name, region = excluded.region
+                WHERE held.version < excluded.version
+                """,
+                account.id,
+                account.version,
+                account.email,
+                account.name,
+                account.region,
+                account.offers,
+                account.registered_at,
+            )
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
+
+
 async def hold(connection: Connection, account: str) -> Held | None:
     """Hold an account until the transaction ends; nothing about the person is read."""
     row = await connection.fetchrow("SELECT id, version FROM accounts.accounts WHERE id = $1 FOR UPDATE", account)
@@ -125,8 +149,8 @@ async def deleted(connection: Connection, account: str) -> Deletion | None:
     return Deletion(**row) if row else None
 
 
-async def delete(connection: Connection, gone: AccountDeleted, request: UUID) -> list[UUID]:
-    """Delete an account and leave its tombstone. Gives the feeds whose files name it."""
+async def delete(connection: Connection, gone: AccountDeleted, request: UUID | None) -> list[UUID]:
+    """Delete an account and leave its tombstone, for a request or none. Gives the feeds whose files name it."""
     feeds = await connection.fetch("SELECT feed FROM accounts.deliveries WHERE account = $1 AND allowed", gone.id)
     await connection.execute("DELETE FROM accounts.deliveries WHERE account = $1", gone.id)
     await connection.execute("DELETE FROM accounts.accounts WHERE id = $1", gone.id)

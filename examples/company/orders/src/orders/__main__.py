@@ -27,12 +27,18 @@ AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 LARGEST_BODY = 16 * 1024
 TEXT = {"type": "string", "minLength": 1, "pattern": "^[^\\u0000]*$"}
 """Postgres stores no NUL."""
+ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}\Z"
+"""No wider than what dsr takes: whoever orders as a guest can ask for deletion."""
 ORDER = Draft202012Validator(
     {
         "type": "object",
-        "required": ["account", "item", "cents", "ship_to"],
+        "required": ["item", "cents", "ship_to"],
+        "oneOf": [{"required": ["account"]}, {"required": ["email"]}],
+        "dependentRequired": {"email": ["name"]},
         "properties": {
             "account": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,48}$"},
+            "email": {"type": "string", "pattern": ADDRESS},
+            "name": TEXT | {"maxLength": 200},
             "item": TEXT | {"maxLength": 200},
             "cents": {"type": "integer", "minimum": 0, "maximum": 10**12},
             "ship_to": TEXT | {"maxLength": 500},
@@ -49,7 +55,10 @@ def problem(status: int, code: str, title: str) -> JSONResponse:
 
 
 async def order(request: Request) -> JSONResponse:
-    """Take an order of a customer that we know; with it an invoice, unless told otherwise. 201 {"id", "invoice"}."""
+    """Take an order of a customer that we know, or of a guest; with it an invoice, unless told otherwise.
+
+    201 {"id", "invoice"}. A guest's address is kept in lower case: as such it is looked for when it is to be deleted.
+    """
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > LARGEST_BODY:
         return problem(413, "too-large", "The body is too large")
@@ -59,22 +68,24 @@ async def order(request: Request) -> JSONResponse:
         return problem(400, "not-json", "The body is not JSON")
     if not ORDER.is_valid(body):
         return problem(422, "invalid", "The body is not an order")
-    number, wanted = None, body.get("invoice", env.get("INVOICE", "1") != "0")
+    account, email, name = body.get("account"), body.get("email"), body.get("name")
+    order_id, number = uuid4(), None
     async with request.app.state.pool.acquire() as tx, tx.transaction():
-        account = body["account"]
-        name = await tx.fetchval("SELECT name FROM customers WHERE account = $1 AND NOT gone FOR SHARE", account)
-        if name is None:
-            return problem(404, "not-found", "No such customer")
-        order_id = uuid4()
-        await tx.execute(
-            "INSERT INTO orders (id, account, item, cents, ship_to) VALUES ($1, $2, $3, $4, $5)",
-            *(order_id, account, body["item"], int(body["cents"]), body["ship_to"]),  # JSON's 5.0 is an integer
-        )
-        if wanted:
+        if account:
+            name = await tx.fetchval("SELECT name FROM customers WHERE account = $1 AND NOT gone FOR SHARE", account)
+            if name is None:
+                return problem(404, "not-found", "No such customer")
+        if body.get("invoice", env.get("INVOICE", "1") != "0"):
             number = await tx.fetchval(
                 "INSERT INTO invoices (account, name, address, cents) VALUES ($1, $2, $3, $4) RETURNING number",
-                *(account, name, body["ship_to"], int(body["cents"])),
+                *(account, name, body["ship_to"], int(body["cents"])),  # JSON's 5.0 is an integer
             )
+        await tx.execute(
+            "INSERT INTO orders (id, account, email, name, item, cents, ship_to, invoice)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            *(order_id, account, email and email.lower(), None if account else name),
+            *(body["item"], int(body["cents"]), body["ship_to"], number),
+        )
     return JSONResponse({"id": str(order_id), "invoice": number}, 201)
 
 
@@ -122,6 +133,7 @@ async def migrate() -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says much while the broker is away
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each call
     if sys.argv[1:] == ["migrate"]:
         asyncio.run(migrate())
     else:

@@ -1,4 +1,5 @@
--- The order system's tables. Run by the owner role, any number of times: `python -m orders migrate`.
+-- The order system's tables. Run by the owner role, any number of times: `python -m orders migrate`. It brings tables of
+-- an earlier version up to date, and that version still runs on them.
 CREATE SCHEMA IF NOT EXISTS orders;
 
 -- The shop's own small copy of the accounts topic. `gone` stays behind as a tombstone, so that nothing old comes back.
@@ -13,20 +14,30 @@ CREATE TABLE IF NOT EXISTS orders.customers (
 
 CREATE TABLE IF NOT EXISTS orders.orders (
     id         uuid PRIMARY KEY,
-    account    text NOT NULL,
+    account    text,
     item       text NOT NULL,
     cents      bigint NOT NULL,
     ship_to    text NOT NULL,
     ordered_at timestamptz NOT NULL DEFAULT now()
 );
+-- A guest has no account, but an address, in lower case, and a name. `invoice` is how a guest's invoice is found.
+ALTER TABLE orders.orders
+    ALTER COLUMN account DROP NOT NULL,
+    ADD COLUMN IF NOT EXISTS email text,
+    ADD COLUMN IF NOT EXISTS name text,
+    ADD COLUMN IF NOT EXISTS invoice bigint,
+    DROP CONSTRAINT IF EXISTS orders_of_one_person,
+    ADD CONSTRAINT orders_of_one_person CHECK (num_nonnulls(account, email) = 1);
 CREATE INDEX IF NOT EXISTS orders_by_account ON orders.orders (account);
+CREATE INDEX IF NOT EXISTS orders_by_email ON orders.orders (email);
 
 -- Kept for the tax office, then erased. The tax return for the year of the sale is due on 15 April of the next
 -- (26 U.S.C. 6072(a)) and may be examined for three years after that (26 U.S.C. 6501(a)); 26 U.S.C. 6001 asks for the
--- records as long. It carries no e-mail address, since no invoice needs one.
+-- records as long. It carries no e-mail address, since no invoice needs one; a guest's has no account either, so nothing
+-- leads from an address to it once the order is deleted.
 CREATE TABLE IF NOT EXISTS orders.invoices (
     number     bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-    account    text NOT NULL,
+    account    text,
     name       text NOT NULL,
     address    text NOT NULL,
     cents      bigint NOT NULL,
@@ -34,6 +45,7 @@ CREATE TABLE IF NOT EXISTS orders.invoices (
     keep_until date NOT NULL GENERATED ALWAYS AS
         (make_date(extract(year FROM issued_on)::int + 4, 4, 15)) STORED
 );
+ALTER TABLE orders.invoices ALTER COLUMN account DROP NOT NULL;
 CREATE INDEX IF NOT EXISTS invoices_by_account ON orders.invoices (account);
 
 -- What was answered to a request, stored with the deletion itself: a repeat or a reminder gets the same answer.

@@ -30,12 +30,16 @@ class RecipientsBody(BaseModel):
 
 
 class TrailBody(BaseModel):
-    """`missing` names what is not in the record; `unexpected` the systems that replied without being asked."""
+    """`missing` names what is not in the record; `outstanding` the systems that an officer went on without.
+
+    `unexpected` are the systems that replied without being asked.
+    """
 
     request: UUID
     complete: bool
     systems: list[Answer]
     missing: list[str]
+    outstanding: list[str]
     unexpected: list[str]
 
 
@@ -72,6 +76,7 @@ def router(runtime: Runtime[Settings]) -> APIRouter:
             complete=found.complete,
             systems=found.answers,
             missing=found.missing,
+            outstanding=found.outstanding,
             unexpected=found.unexpected,
         )
 

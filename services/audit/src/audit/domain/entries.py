@@ -180,11 +180,14 @@ def _sequence(text: str | None) -> int | None:
 
 
 def _whom(event: Event | None) -> str | None:
-    """The person, where the event names one, else what it is about."""
+    """The person, where the event names one: by the account, else by the request; else what it is about."""
     if event is None:
         return None
-    account = vars(event).get("account")
-    return f"account/{account}" if account is not None else event.subject
+    fields = vars(event)
+    account, request = fields.get("account"), fields.get("request")
+    if account is not None:
+        return f"account/{account}"
+    return f"request/{request}" if isinstance(request, UUID) else event.subject
 
 
 def _request(event: Event | None) -> UUID | None:

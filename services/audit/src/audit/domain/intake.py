@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from audit.domain.entries import Entry, Identity
 from audit.domain.sequences import Source, Track, arrive
+from privacy_contracts.accesses import ServiceRecovered
 from privacy_contracts.replies import ReplyRetained, RetainedItem
 from privacy_contracts.requests import DeletionRequested
 from privacy_contracts.topology import Topic
@@ -97,6 +98,16 @@ def follow(
         by_number = dict(zip(numbers, entries, strict=True))
         reused += [by_number[number] for number in again]
     return after, reused
+
+
+def lost(entries: Iterable[Entry], topics: Mapping[str, Topic]) -> Iterable[tuple[Source, int, int]]:
+    """By source the numbers, from and to, that an operator has declared lost: Kafka had them once and has no more."""
+    for entry in entries:
+        if isinstance(entry.event, ServiceRecovered) and not entry.foreign_source:
+            for each in entry.event.topics:
+                named = topics.get(each.topic)
+                if named is not None and named.writer == entry.event.system and each.log < each.database:
+                    yield (each.topic, named.writer), each.log + 1, each.database
 
 
 def retained(entry: Entry, zone: ZoneInfo, now: datetime) -> ReplyRetained | None:

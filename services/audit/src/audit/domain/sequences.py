@@ -97,6 +97,21 @@ def check(track: Track, findings: Mapping[int, Sequence[Span]], now: datetime) -
     return Checked(replace(track, marks=marks), late, resolved)
 
 
+def give_up(track: Track, findings: Mapping[int, Sequence[Span]], low: int, high: int) -> Checked:
+    """Nobody waits any more for the numbers from `low` to `high`: they were lost, and somebody has said so.
+
+    `overdue` are those that never came and that no open finding complains of; `resolved` the findings that have no
+    other number to wait for.
+    """
+    top = max(track.high, high)
+    missing = (*track.missing, (track.high + 1, top + 1)) if top > track.high else track.missing
+    left = _minus(missing, [(low, high + 1)])
+    lost = _minus(missing, left)
+    complaints = sorted(span for spans in findings.values() for span in spans)
+    over = [number for number, spans in findings.items() if _overlap(spans, lost) and not _overlap(spans, left)]
+    return Checked(replace(track, high=top, missing=left), _minus(lost, complaints), tuple(over))
+
+
 def _below(spans: Sequence[Span], high: int) -> tuple[Span, ...]:
     return tuple((low, min(end, high + 1)) for low, end in spans if low <= high)
 

@@ -50,14 +50,16 @@ async def about_records(tx: Connection, odd: Sequence[Odd], now: datetime) -> No
     )
 
 
-async def gap(tx: Connection, source: Source, missing: Sequence[Span], now: datetime) -> None:
-    """Add the finding that these numbers of a source have not come."""
-    await tx.execute(
-        "INSERT INTO audit.findings (kind, topic, source, missing, found_at) VALUES ('gap', $1, $2, $3, $4)",
+async def gap(tx: Connection, source: Source, missing: Sequence[Span], now: datetime) -> int:
+    """Add the finding that these numbers of a source have not come; its id."""
+    added = await tx.fetchval(
+        "INSERT INTO audit.findings (kind, topic, source, missing, found_at) VALUES ('gap', $1, $2, $3, $4)"
+        " RETURNING id",
         *source,
         ranges(missing),
         now,
     )
+    return int(added)
 
 
 async def open_gaps(tx: Connection) -> dict[Source, dict[int, tuple[Span, ...]]]:

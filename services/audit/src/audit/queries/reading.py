@@ -112,18 +112,32 @@ class Seen:
 
 
 async def recipients(tx: Connection, access: Access) -> tuple[list[Told], list[Seen]]:
-    """Who received or was refused the data of the query's subject, and who read it."""
-    subject = access.query.subject
-    told, seen = await _told(tx, subject), await _seen(tx, subject)
-    await record(tx, access, [subject], len(told) + len(seen))
+    """Who received or was refused the data of the query's subject, and who read it.
+
+    An account is also the person of the requests that became its own: before that they were known by the request alone.
+    """
+    subjects = [access.query.subject, *await _matched(tx, access.query.subject)]
+    told, seen = await _told(tx, subjects), await _seen(tx, subjects)
+    await record(tx, access, subjects, len(told) + len(seen))
     return told, seen
 
 
-async def _told(tx: Connection, subject: str | None) -> list[Told]:
+async def _matched(tx: Connection, subject: str | None) -> list[str]:
+    """The requests, as subjects, that became this account's."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT 'request/' || request AS subject FROM audit.entries WHERE subject = $1"
+        " AND ce_type = 'request.matched' AND payload IS NOT NULL AND NOT foreign_source ORDER BY 1",
+        subject,
+    )
+    return [row["subject"] for row in rows]
+
+
+async def _told(tx: Connection, subjects: Sequence[str | None]) -> list[Told]:
     """Who received this person's data, or was refused it; one row per recipient, purpose and basis or reason."""
     rows = await tx.fetch(
-        "WITH facts AS (SELECT ce_type, payload FROM audit.entries WHERE subject = $1 AND payload IS NOT NULL"
-        " AND NOT foreign_source AND ce_type = ANY('{personal_data.disclosed,disclosure.refused}'))"
+        "WITH facts AS (SELECT ce_type, payload FROM audit.entries WHERE subject = ANY($1::text[])"
+        " AND payload IS NOT NULL AND NOT foreign_source"
+        " AND ce_type = ANY('{personal_data.disclosed,disclosure.refused}'))"
         " SELECT CASE ce_type WHEN 'disclosure.refused' THEN 'refused' ELSE 'disclosed' END AS outcome,"
         " payload->>'recipient' AS recipient, payload->>'recipient_class' AS recipient_class,"
         " payload->>'purpose' AS purpose, payload->>'basis' AS basis, payload->>'reason' AS reason,"
@@ -134,15 +148,15 @@ async def _told(tx: Connection, subject: str | None) -> list[Told]:
         " max(coalesce(payload->>'disclosed_at', payload->>'refused_at')::timestamptz) AS last"
         " FROM facts LEFT JOIN LATERAL json_array_elements_text(payload->'categories') AS category ON true"
         " GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY first, recipient",
-        subject,
+        subjects,
     )
     return [Told(**row) for row in rows]
 
 
-async def _seen(tx: Connection, subject: str | None) -> list[Seen]:
+async def _seen(tx: Connection, subjects: Sequence[str | None]) -> list[Seen]:
     """Who read this person's data; one row per actor, system and purpose."""
     rows = await tx.fetch(
-        "WITH facts AS (SELECT payload FROM audit.entries WHERE subject = $1 AND payload IS NOT NULL"
+        "WITH facts AS (SELECT payload FROM audit.entries WHERE subject = ANY($1::text[]) AND payload IS NOT NULL"
         " AND NOT foreign_source AND (ce_type = 'personal_data.accessed'"
         "  OR ce_type = 'operator.acted' AND payload->>'action' = 'dead_letter_shown'))"
         " SELECT payload->>'actor' AS actor, payload->>'system' AS system,"
@@ -153,6 +167,6 @@ async def _seen(tx: Connection, subject: str | None) -> list[Seen]:
         " max(coalesce(payload->>'accessed_at', payload->>'acted_at')::timestamptz) AS last"
         " FROM facts LEFT JOIN LATERAL json_array_elements_text(payload->'categories') AS category ON true"
         " GROUP BY 1, 2, 3 ORDER BY first, actor",
-        subject,
+        subjects,
     )
     return [Seen(**row) for row in rows]

@@ -73,6 +73,11 @@ async def put_text(connection: Connection, text_hash: str, text: str) -> None:
     )
 
 
+async def knows_text(connection: Connection, text_hash: str) -> bool:
+    """Whether the words of this hash are kept."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM consent.texts WHERE hash = $1)", text_hash))
+
+
 async def put_choice(
     connection: Connection, command: Choose, chosen: Chosen, recorded_by: str, recorded_at: datetime
 ) -> None:

@@ -24,6 +24,11 @@ def due_at(received_at: datetime, zone: ZoneInfo) -> datetime:
     return datetime.combine(due_date(received_at, zone), time(23, 59, 59), zone).astimezone(UTC)
 
 
+def is_due(due: datetime, now: datetime, zone: ZoneInfo) -> bool:
+    """Whether the due date has come: from the first moment of that day in the company's time zone."""
+    return now.astimezone(zone).date() >= due.astimezone(zone).date()
+
+
 def record_kept_until(due: datetime, now: datetime, zone: ZoneInfo) -> date:
     """The day until which the record of a request is kept.
 

@@ -1,48 +1,31 @@
 """A deletion on its way through the company, stage by stage, over the list of systems frozen at verification.
 
 A system's first final answer stands. A reply from a system that is not being asked, or that comes after the closing,
-changes nothing. The next stage starts when every system of the last has finally answered.
+changes nothing. The next stage starts when every system of the last has finally answered, or an officer left it
+outstanding: from the due date on, and until its real answer comes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from dsr.domain.deadlines import KEEP_FINAL_ADDRESS, record_kept_until
-from dsr.domain.requests import Refused, Request, complete, start
+from dsr.domain.deadlines import KEEP_FINAL_ADDRESS, is_due, record_kept_until
+from dsr.domain.requests import Refused, Request, account_closed, complete, start
+from dsr.domain.tasks import Task, TaskStatus
 from privacy_contracts.envelope import Event
 from privacy_contracts.replies import Reply, ReplyDone, ReplyFailed, ReplyNotFound, ReplyRetained, RetainedItem
-from privacy_contracts.requests import DeletionRequested, SystemEscalated
-from privacy_contracts.topology import Systems
+from privacy_contracts.requests import DeletionRequested, SystemEscalated, SystemLeftOutstanding
 
 SYSTEM = "dsr"
 """This service in `systems.toml`: it holds personal data, and is asked like any other."""
 
-TaskStatus = Literal["waiting", "asked", "failed", "done", "retained", "not_found"]
+ACCOUNTS = "accounts"
+"""The system whose word it is that an account is gone."""
+
 Effect = Literal["final", "again", "none"]
 AlarmKind = Literal["reminder", "escalation", "retry", "destroy_address"]
-
-FINAL = ("done", "retained", "not_found")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What one system was asked, and what it answered. `attempt` counts the askings; 0 is not asked yet."""
-
-    system: str
-    stage: str
-    transport: str
-    client_id: str | None
-    deadline_days: int
-    categories: tuple[str, ...]
-    status: TaskStatus = "waiting"
-    attempt: int = 0
-    due_at: datetime | None = None
-    escalated_at: datetime | None = None
-    answered_at: datetime | None = None
-    items: tuple[RetainedItem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,9 +37,9 @@ class Deletion:
     tasks: tuple[Task, ...]
 
     @property
-    def account(self) -> str:
-        """The account that goes; no request gets to the point of no return without one."""
-        return self.request.account or ""
+    def account(self) -> str | None:
+        """The account that goes; None where the person has none."""
+        return self.request.account
 
     @property
     def running(self) -> bool:
@@ -83,38 +66,21 @@ class Step:
     effect: Effect = "none"
 
 
-def freeze(systems: Systems) -> dict[str, Any]:
-    """The systems of today and their stages, as JSON, for one request. Later changes of the list do not touch it."""
-    return {
-        "stages": list(systems.stages),
-        "systems": [
-            {
-                "system": system.name,
-                "stage": system.stage,
-                "transport": system.transport,
-                "client_id": system.client_id,
-                "deadline_days": system.deadline_days,
-                "categories": list(system.categories),
-            }
-            for system in systems.by_name.values()
-        ],
-    }
-
-
-def thaw(frozen: dict[str, Any] | None) -> tuple[tuple[str, ...], tuple[Task, ...]]:
-    """The stages in their order, and each system's task, from what `freeze` made; neither before verification."""
-    if frozen is None:
-        return (), ()
-    tasks = (Task(**(each | {"categories": tuple(each["categories"])})) for each in frozen["systems"])
-    return tuple(frozen["stages"]), tuple(tasks)
-
-
 def begin(deletion: Deletion, now: datetime) -> Step:
     """The cooling-off is over: the point of no return. The first stage is asked, if the request is confirmed."""
     started = start(deletion.request, now)
     if isinstance(started, Refused):
         return Step()
     return _advance(replace(deletion, request=started.request), now)
+
+
+def begin_without_account(deletion: Deletion, closed_at: datetime, now: datetime) -> Step:
+    """The account was closed in its own system: every other one is asked at once, if none was asked yet."""
+    started = account_closed(deletion.request, closed_at, now)
+    if isinstance(started, Refused):
+        return Step()
+    others = tuple(task for task in deletion.tasks if task.system != ACCOUNTS)
+    return _advance(replace(deletion, request=started.request, tasks=others), now)
 
 
 def answer(deletion: Deletion | None, by: str, reply: Reply, retry_after: timedelta, now: datetime) -> Step:
@@ -129,7 +95,7 @@ def answer(deletion: Deletion | None, by: str, reply: Reply, retry_after: timede
     if task is None:
         return Step()
     if isinstance(reply, ReplyFailed):
-        if task.status == "failed":
+        if task.status == "failed" or task.outstanding:
             return Step()
         again = (Alarm("retry", now + retry_after, task.system),)
         return Step(_with(deletion, replace(task, status="failed")), alarms=again, effect="again")
@@ -138,21 +104,53 @@ def answer(deletion: Deletion | None, by: str, reply: Reply, retry_after: timede
     return replace(step, effect="final")
 
 
+def leave_outstanding(
+    deletion: Deletion, names: Sequence[str], officer: str, reason: str, zone: ZoneInfo, now: datetime
+) -> Step | Refused:
+    """From the due date on an officer goes on without these systems; all of them, or none.
+
+    Each must have been asked and not have answered finally; that it was left before is no hindrance. What they were
+    asked they still have to do: 11 CCR 7022 knows no end to that.
+    """
+    if not deletion.running:
+        return Refused("wrong_state")
+    if not is_due(deletion.request.due_at, now, zone):
+        return Refused("too_early")
+    waiting = {task.system: task for task in deletion.tasks if task.status in ("asked", "failed")}
+    if strangers := tuple(name for name in names if name not in waiting):
+        return Refused("not_waiting", strangers)
+    events: list[Event] = []
+    for task in (waiting[name] for name in names):
+        deletion = _with(deletion, replace(task, left_at=now, left_by=officer, left_reason=reason))
+        event = SystemLeftOutstanding(
+            request=deletion.request.id,
+            account=deletion.account,
+            system=task.system,
+            stage=task.stage,
+            officer=officer,
+            reason=reason,
+            left_at=now,
+        )
+        events.append(event)
+    step = _advance(deletion, now)
+    return replace(step, events=(*events, *step.events))
+
+
 def ask_again(deletion: Deletion, system: str, now: datetime) -> Step:
     """The wait after a failure is over. The deadline stays what it was."""
-    task = _task(deletion, system, "failed")
+    task = _waited_for(deletion, system, "failed")
     return _repeat(deletion, task, now, reminder=False) if task else Step()
 
 
 def remind(deletion: Deletion, system: str, now: datetime) -> Step:
     """Half of the deadline has passed in silence. A system that failed is waiting for its next turn, not silent."""
-    task = _task(deletion, system, "asked")
+    task = _waited_for(deletion, system, "asked")
     return _repeat(deletion, task, now, reminder=True) if task else Step()
 
 
 def escalate(deletion: Deletion, system: str, now: datetime) -> Step:
     """The deadline has passed without a final answer; said once per request and system."""
-    task = _task(deletion, system, "asked", "failed")
+    task = _waited_for(deletion, system, "asked", "failed")
     if task is None or task.escalated_at or task.due_at is None:
         return Step()
     event = SystemEscalated(
@@ -188,11 +186,11 @@ def own_answer(step: Step, zone: ZoneInfo, now: datetime) -> ReplyRetained | Non
 def _advance(deletion: Deletion, now: datetime) -> Step:
     for stage in deletion.stages:
         tasks = [task for task in deletion.tasks if task.stage == stage]
-        if any(task.status in ("asked", "failed") for task in tasks):
+        if any(task.waited_for for task in tasks):
             return Step(deletion)
         if waiting := [task for task in tasks if task.status == "waiting"]:
             return _ask(deletion, stage, waiting, now)
-    closed = complete(deletion.request, now)
+    closed = complete(deletion.request, [task.system for task in deletion.tasks if task.outstanding], now)
     over = (Alarm("destroy_address", now + KEEP_FINAL_ADDRESS),)
     return Step(replace(deletion, request=closed.request), closed.events, over)
 
@@ -215,6 +213,7 @@ def _ask(deletion: Deletion, stage: str, waiting: Sequence[Task], now: datetime)
         requested_at=now,
         due_at=now + timedelta(days=min(task.deadline_days for task in waiting)),
         answer_due_at=deletion.request.due_at,
+        account_closed_at=deletion.request.account_closed_at,
     )
     return Step(deletion, (event,), tuple(alarms))
 
@@ -231,6 +230,7 @@ def _repeat(deletion: Deletion, task: Task, now: datetime, *, reminder: bool) ->
         requested_at=now,
         due_at=task.due_at or now,
         answer_due_at=deletion.request.due_at,
+        account_closed_at=deletion.request.account_closed_at,
     )
     return Step(_with(deletion, asked), (event,))
 
@@ -239,6 +239,12 @@ def _task(deletion: Deletion, system: str, *statuses: TaskStatus) -> Task | None
     """The system's task, if the deletion is running and the task has one of these statuses."""
     tasks = deletion.tasks if deletion.running else ()
     return next((task for task in tasks if task.system == system and task.status in statuses), None)
+
+
+def _waited_for(deletion: Deletion, system: str, *statuses: TaskStatus) -> Task | None:
+    """The same, unless an officer went on without it: nobody looks after its silence any more."""
+    task = _task(deletion, system, *statuses)
+    return task if task and task.waited_for else None
 
 
 def _with(deletion: Deletion, changed: Task) -> Deletion:

@@ -15,8 +15,8 @@ from chassis.settings import Company
 from dsr import case
 from dsr.domain import addresses
 from dsr.domain import requests as decide
-from dsr.domain.deletion import Task
 from dsr.domain.requests import Refused
+from dsr.domain.tasks import Task
 from dsr.links import opened
 from dsr.pages import brand, view
 from dsr.queries.personal import Access, answers, disclosed_on_page
@@ -127,7 +127,7 @@ async def _do(tx: Connection, desk: Desk, request: decide.Request, action: Actio
         case "confirm":
             return await case.confirm(tx, desk, request, clock.now())
         case "withdraw":
-            return await case.withdraw(tx, request, clock.now())
+            return await case.withdraw(tx, desk, request, clock.now())
 
 
 async def _show(

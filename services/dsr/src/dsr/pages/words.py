@@ -1,6 +1,6 @@
 """What states, systems, categories and laws are called in plain words, and how dates and durations are written.
 
-The mails call systems, categories and laws by the same words.
+The mails call systems, categories, laws and reasons by the same words.
 """
 
 from datetime import date, datetime, timedelta
@@ -12,6 +12,7 @@ SYSTEMS = {
     "consent": "privacy choices",
     "dsr": "request desk",
     "notifier": "notices by mail",
+    "support": "support desk",
 }
 
 CATEGORIES = {
@@ -20,6 +21,7 @@ CATEGORIES = {
     "orders": "orders",
     "invoices": "invoices",
     "marketing": "marketing lists",
+    "correspondence": "letters and calls with our support",
     "choices": "privacy choices",
     "requests": "the record of privacy requests",
     "notices": "the record of mails sent",
@@ -30,6 +32,13 @@ LAWS = {
     "us.ca.11ccr7101": "privacy law asks us to be able to show what we did (11 CCR § 7101)",
     "us.ca.civ1798.105d8": "another law asks for it (Cal. Civ. Code § 1798.105(d)(8))",
 }
+
+REASONS = {
+    "no_answer": "it has not answered us",
+    "system_retired": "it is not in use any more and could not be asked",
+    "technical_fault": "a technical fault keeps it from answering",
+}
+"""Why an officer went on without a system's answer."""
 
 STATES = {
     "waiting": "Its turn comes later",
@@ -54,6 +63,11 @@ def category(code: str) -> str:
 def law(code: str) -> str:
     """Why something is kept; an unknown code stands for itself."""
     return LAWS.get(code, f"a law asks for it ({code})")
+
+
+def reason(code: str) -> str:
+    """Why a system is outstanding; an unknown code stands for itself."""
+    return REASONS.get(code, code.replace("_", " "))
 
 
 def day(value: date | datetime, zone: ZoneInfo) -> str:

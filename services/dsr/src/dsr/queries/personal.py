@@ -12,8 +12,9 @@ from uuid_utils.compat import uuid7
 from chassis.database import Connection
 from chassis.outbox import emit
 from chassis.sealing import KeyErased, Sealing
-from dsr.domain.deletion import SYSTEM, Task
+from dsr.domain.deletion import SYSTEM
 from dsr.domain.requests import Request
+from dsr.domain.tasks import Task
 from dsr.queries import tasks
 from privacy_contracts.accesses import PersonalDataAccessed
 from privacy_contracts.disclosures import PersonalDataDisclosed
@@ -72,12 +73,12 @@ async def final_address(
     """Where the last mail goes, None once it is destroyed."""
     sealed = await tx.fetchval("SELECT final_address FROM dsr.requests WHERE id = $1", request.id)
     owner = owner_of_request(request.id)
-    return await _open(tx, sealing, Sealed(owner, sealed, FINAL), f"account/{request.account}", access, now)
+    return await _open(tx, sealing, Sealed(owner, sealed, FINAL), request.subject, access, now)
 
 
 async def answers(tx: Connection, request: Request, access: Access, now: datetime) -> tuple[Task, ...]:
     """What each system did about the person's data, and what it keeps; none before the point of no return."""
-    await _record(tx, f"account/{request.account}", ["requests"], access, now)
+    await _record(tx, request.subject, ["requests"], access, now)
     return await tasks.of_request(tx, request.id)
 
 
@@ -88,7 +89,7 @@ async def disclosed_on_page(tx: Connection, request: Request, now: datetime) -> 
         PersonalDataDisclosed(
             disclosure=uuid7(),
             system=SYSTEM,
-            subject_id=f"account/{request.account}",
+            subject_id=request.subject,
             recipient="subject",
             recipient_class="subject",
             purpose="request",

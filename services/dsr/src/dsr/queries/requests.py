@@ -11,15 +11,21 @@ from dsr.domain.requests import Request
 
 _COLUMNS = (
     "id, type, channel, status, account, received_at, due_at, verified_at, confirmed_at, irrevocable_at, started_at,"
-    " closed_at, outcome"
+    " closed_at, outcome, account_closed_at"
 )
 
 
-async def insert(tx: Connection, request: Request, typed_address: bytes, fingerprint: bytes, mailbox: bytes) -> None:
-    """Store a request as received; the typed address is sealed."""
+async def insert(
+    tx: Connection,
+    request: Request,
+    typed_address: bytes | None = None,
+    fingerprint: bytes | None = None,
+    mailbox: bytes | None = None,
+) -> None:
+    """Store a request as received; the typed address is sealed. Nobody typed one where an account was closed."""
     await tx.execute(
-        "INSERT INTO dsr.requests (id, type, channel, status, received_at, due_at, typed_address, fingerprint, mailbox)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO dsr.requests (id, type, channel, status, received_at, due_at, typed_address, fingerprint, mailbox,"
+        " account) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         request.id,
         request.type,
         request.channel,
@@ -29,6 +35,7 @@ async def insert(tx: Connection, request: Request, typed_address: bytes, fingerp
         typed_address,
         fingerprint,
         mailbox,
+        request.account,
     )
 
 
@@ -48,11 +55,30 @@ async def lock(tx: Connection, request_id: UUID) -> Request | None:
     return _request(await tx.fetchrow(f"SELECT {_COLUMNS} FROM dsr.requests WHERE id = $1 FOR UPDATE", request_id))  # noqa: S608 - constants
 
 
+async def lock_unmatched(tx: Connection, fingerprint: bytes) -> list[Request]:
+    """Requests from this address that are no account's, held until the transaction ends."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM dsr.requests WHERE fingerprint = $1 AND account IS NULL ORDER BY id FOR UPDATE",  # noqa: S608 - constants
+        fingerprint,
+    )
+    return [Request(**row) for row in rows]
+
+
+async def lock_of_account(tx: Connection, account: str) -> list[Request]:
+    """An account's requests without an answer, held until the transaction ends."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM dsr.requests WHERE account = $1 AND status NOT IN ('closed', 'withdrawn')"  # noqa: S608 - constants
+        " ORDER BY id FOR UPDATE",
+        account,
+    )
+    return [Request(**row) for row in rows]
+
+
 async def store(tx: Connection, request: Request) -> None:
     """Write what a decision changed."""
     await tx.execute(
         "UPDATE dsr.requests SET status = $2, account = $3, verified_at = $4, confirmed_at = $5, irrevocable_at = $6,"
-        " started_at = $7, closed_at = $8, outcome = $9 WHERE id = $1",
+        " started_at = $7, closed_at = $8, outcome = $9, account_closed_at = $10 WHERE id = $1",
         request.id,
         request.status,
         request.account,
@@ -62,6 +88,7 @@ async def store(tx: Connection, request: Request) -> None:
         request.started_at,
         request.closed_at,
         request.outcome,
+        request.account_closed_at,
     )
 
 

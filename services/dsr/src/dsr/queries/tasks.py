@@ -9,23 +9,33 @@ from asyncpg import Record
 from uuid_utils.compat import uuid7
 
 from chassis.database import Connection
-from dsr.domain.deletion import Task
+from dsr.domain.tasks import Task
 from privacy_contracts.replies import RetainedItem
 
 _COLUMNS = (
     "system, stage, transport, client_id, deadline_days, categories, status, attempt, due_at, escalated_at,"
-    " answered_at, items"
+    " answered_at, items, left_at, left_by, left_reason"
 )
 
 
 @dataclass(frozen=True)
+class Hands:
+    """Whose tasks they are: those of the system with this client id, and, for staff, those of every manual system."""
+
+    client_id: str | None
+    staff: bool
+
+
+@dataclass(frozen=True)
 class OpenTask:
-    """A task as the system that has to do it sees it."""
+    """A task as those see it who have to do it."""
 
     id: UUID
     request: UUID
-    account: str
+    account: str | None
     system: str
+    transport: str
+    categories: list[str]
     stage: str
     attempt: int
     due_at: datetime
@@ -69,8 +79,8 @@ async def insert(tx: Connection, request_id: UUID, tasks: Sequence[Task]) -> Non
 async def store(tx: Connection, request_id: UUID, tasks: Sequence[Task]) -> None:
     """Write the tasks that a decision changed."""
     await tx.executemany(
-        "UPDATE dsr.tasks SET status = $3, attempt = $4, due_at = $5, escalated_at = $6, answered_at = $7, items = $8"
-        " WHERE request_id = $1 AND system = $2",
+        "UPDATE dsr.tasks SET status = $3, attempt = $4, due_at = $5, escalated_at = $6, answered_at = $7, items = $8,"
+        " left_at = $9, left_by = $10, left_reason = $11 WHERE request_id = $1 AND system = $2",
         [
             (
                 request_id,
@@ -81,33 +91,41 @@ async def store(tx: Connection, request_id: UUID, tasks: Sequence[Task]) -> None
                 task.escalated_at,
                 task.answered_at,
                 _as_json(task),
+                task.left_at,
+                task.left_by,
+                task.left_reason,
             )
             for task in tasks
         ],
     )
 
 
-async def open_for(tx: Connection, client_id: str, after: UUID | None, limit: int) -> list[OpenTask]:
-    """What a client is being asked and has not answered yet, oldest first, behind the task `after`."""
+_OPEN = (
+    "SELECT t.id, t.request_id AS request, r.account, t.system, t.transport, t.categories, t.stage, t.attempt, t.due_at"
+    " FROM dsr.tasks AS t JOIN dsr.requests AS r ON r.id = t.request_id"
+    " WHERE (t.client_id = $1 OR $2 AND t.transport = 'manual')"
+)
+
+
+async def open_for(tx: Connection, hands: Hands, after: UUID | None, limit: int) -> list[OpenTask]:
+    """What they are being asked and have not answered yet, oldest first, behind the task `after`."""
     rows = await tx.fetch(
-        "SELECT t.id, t.request_id AS request, r.account, t.system, t.stage, t.attempt, t.due_at"
-        " FROM dsr.tasks AS t JOIN dsr.requests AS r ON r.id = t.request_id"
-        " WHERE t.client_id = $1 AND t.status = 'asked' AND t.replied_attempt < t.attempt"
-        " AND ($2::uuid IS NULL OR t.id > $2) ORDER BY t.id LIMIT $3",
-        client_id,
+        f"{_OPEN} AND t.status = 'asked' AND t.replied_attempt < t.attempt"
+        " AND ($3::uuid IS NULL OR t.id > $3) ORDER BY t.id LIMIT $4",
+        hands.client_id,
+        hands.staff,
         after,
         limit,
     )
     return [OpenTask(**row) for row in rows]
 
 
-async def asked_of(tx: Connection, client_id: str, task_id: UUID) -> OpenTask | None:
-    """A task of this client that was asked at least once, answered or not; locked."""
+async def asked_of(tx: Connection, hands: Hands, task_id: UUID) -> OpenTask | None:
+    """A task of theirs that was asked at least once, answered or not; locked."""
     row = await tx.fetchrow(
-        "SELECT t.id, t.request_id AS request, r.account, t.system, t.stage, t.attempt, t.due_at"
-        " FROM dsr.tasks AS t JOIN dsr.requests AS r ON r.id = t.request_id"
-        " WHERE t.id = $2 AND t.client_id = $1 AND t.attempt > 0 FOR UPDATE OF r",
-        client_id,
+        f"{_OPEN} AND t.id = $3 AND t.attempt > 0 FOR UPDATE OF r",
+        hands.client_id,
+        hands.staff,
         task_id,
     )
     return OpenTask(**row) if row else None
@@ -129,12 +147,13 @@ async def record_reply(  # noqa: PLR0913 - the columns of one row
     effect: str,
     answered_by: str,
     answered_at: datetime,
+    evidence: str | None,
     recorded_at: datetime,
 ) -> None:
     """Keep a reply as it came, with what it changed; one that comes again after the inbox forgot it is kept already."""
     await tx.execute(
         "INSERT INTO dsr.replies (source, event_id, request_id, system, outcome, effect, answered_by, answered_at,"
-        " recorded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+        " evidence, recorded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
         source,
         event_id,
         request_id,
@@ -143,6 +162,7 @@ async def record_reply(  # noqa: PLR0913 - the columns of one row
         effect,
         answered_by,
         answered_at,
+        evidence,
         recorded_at,
     )
 

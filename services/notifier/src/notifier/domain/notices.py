@@ -10,7 +10,7 @@ from uuid import UUID
 from notifier.domain import SYSTEM
 from privacy_contracts.disclosures import PersonalDataDisclosed
 from privacy_contracts.notices import NoticeFailed, NoticeSent
-from privacy_contracts.requests import RequestClosed
+from privacy_contracts.requests import RequestClosed, RequestReceived
 
 Asked = Literal["verification", "completion", "policy_revised", "escalation"]
 """Why a mail is due."""
@@ -51,9 +51,14 @@ def late(system: str) -> str:
     return f"escalation.{system}"
 
 
+def needs_link(received: RequestReceived) -> bool:
+    """A request that says itself whose it is comes of a closed account: nobody has to prove or confirm anything."""
+    return received.account is None
+
+
 def needs_completion(closed: RequestClosed) -> bool:
-    """The person is told when the account is gone. Nobody is written to about a request that was never verified."""
-    return closed.outcome == "completed" and closed.account is not None
+    """The person is told when all is gone, account or not. Nobody is written to about a request never verified."""
+    return closed.outcome == "completed"
 
 
 class Verdict(Enum):

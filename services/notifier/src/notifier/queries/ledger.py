@@ -128,6 +128,19 @@ async def settle_failed(
     )
 
 
+async def settle_again(tx: Connection, notice: UUID, state: str, reason: str | None, at: datetime) -> bool:
+    """The notice's end as it was said once. False where there is no such notice."""
+    return bool(
+        await tx.fetchval(
+            "UPDATE notices SET state = $2, reason = $3, settled_at = $4, unanswered = 0 WHERE id = $1 RETURNING true",
+            notice,
+            state,
+            reason,
+            at,
+        )
+    )
+
+
 async def oldest_unsent(tx: Connection) -> float:
     """Seconds since the oldest notice without a result was recorded."""
     age = await tx.fetchval("SELECT extract(epoch FROM now() - min(created_at)) FROM notices WHERE state = 'waiting'")

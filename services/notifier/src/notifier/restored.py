@@ -1,0 +1,33 @@
+"""What a restored database does not know and the notifier once said: which mails have their end, so that none repeats.
+
+Mails about a policy that was revised after the backup, and to owners of late systems, are not told apart by their
+events: these go out again.
+"""
+
+from typing import Any
+
+from chassis.consumer import Received
+from chassis.database import Connection
+from notifier.queries import ledger
+from privacy_contracts.notices import NoticeFailed, NoticeSent
+
+ASKED = {"verification": "verification", "unknown_address": "verification", "completion": "completion"}
+"""What was asked for where this was sent about a request."""
+
+
+async def restate(received: Received[Any], tx: Connection) -> bool:
+    """What `App.restate` wants: applies one event, and says whether everything that it stood for is there again."""
+    match received.event:
+        case NoticeSent() as sent:
+            return await _settle(tx, sent, "sent", None, received)
+        case NoticeFailed() as failed:
+            return await _settle(tx, failed, "failed", failed.reason, received)
+    return True  # what stands on the home page and what is complete is said again; the rest is records and no state
+
+
+async def _settle(
+    tx: Connection, ended: NoticeSent | NoticeFailed, state: str, reason: str | None, received: Received[Any]
+) -> bool:
+    if ended.request is not None and ended.template in ASKED:
+        await ledger.put(tx, ended.notice, ASKED[ended.template], ended.template, ended.request, ended.account)
+    return await ledger.settle_again(tx, ended.notice, state, reason, received.time)
