@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from chassis.app.runtime import App, Runtime
 from chassis.consumer import Handlers, Received, Rejected
 from chassis.consumer.dead_letters import Done, act
-from chassis.database import Connection, Pool, transaction
+from chassis.database import Connection, transaction
 from chassis.testing import START, deliver_records, outbox, record, until
 from privacy_contracts.accesses import OperatorActed
 from privacy_contracts.accounts import AccountStated
@@ -19,17 +19,7 @@ from privacy_contracts.envelope import LARGEST_BODY
 from privacy_contracts.notices import NoticePosted
 from privacy_contracts.topology import topics
 
-from .test_batches import Sample, effects, letters, posted
-
-
-@pytest.fixture
-def sample() -> Sample:
-    return Sample()
-
-
-@pytest.fixture
-def rt(runtime: Any, pool: Pool) -> Runtime[Any]:
-    return runtime("dsr", pool)  # type: ignore[no-any-return]  # the fixture's own type
+from .conftest import Sample, effects, letters, posted
 
 
 class Died(BaseException):

@@ -8,61 +8,16 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from chassis.app.runtime import App, Runtime
+from chassis.app.runtime import Runtime
 from chassis.consumer import Handlers, Received, Record, Rejected
 from chassis.consumer.batches import EVERY, Batches, Breaker, Fenced
-from chassis.consumer.dead_letters import listing
-from chassis.database import Connection, Pool, transaction
+from chassis.database import Connection
 from chassis.testing import START, deliver_records, record
 from privacy_contracts.notices import NoticePosted
 from privacy_contracts.replies import ReplyDone
-from privacy_contracts.topology import Topic, topics
+from privacy_contracts.topology import topics
 
-NOTICES: Topic = topics()["notices"]
-
-
-def posted(version: int, notice: Any = None) -> NoticePosted:
-    return NoticePosted(
-        notice=notice or uuid7(), place="home_page", policy_version=version, posted_at=START, until=START
-    )
-
-
-class Sample:
-    """A service that notes the versions it is told, and fails for those in `broken`."""
-
-    def __init__(self) -> None:
-        self.seen: list[int] = []
-        self.broken: dict[int, Exception] = {}
-        handlers = Handlers([NOTICES])
-
-        @handlers.reaction(NoticePosted)
-        async def note(received: Received[NoticePosted], tx: Connection) -> None:
-            version = received.event.policy_version
-            if version in self.broken:
-                raise self.broken[version]
-            await tx.execute("INSERT INTO chassis.sequences (topic, last) VALUES ($1, $2)", received.id, version)
-            self.seen.append(version)
-
-        self.app = App(routers=[], handlers=handlers)
-
-
-@pytest.fixture
-def sample() -> Sample:
-    return Sample()
-
-
-@pytest.fixture
-def rt(runtime: Any, pool: Pool) -> Runtime[Any]:
-    return runtime("dsr", pool)  # type: ignore[no-any-return]  # the fixture's own type
-
-
-async def effects(pool: Pool) -> list[int]:
-    return [row["last"] for row in await pool.fetch("SELECT last FROM chassis.sequences ORDER BY last")]
-
-
-async def letters(pool: Pool) -> list[dict[str, Any]]:
-    async with transaction(pool) as tx:
-        return await listing(tx)
+from .conftest import NOTICES, Sample, effects, letters, posted
 
 
 async def test_an_event_is_applied_once_however_often_it_comes(sample: Sample, rt: Runtime[Any]) -> None:
