@@ -122,12 +122,16 @@ do_task() {
   say "task $id: $outcome"
 }
 
-# Do every task. One that cannot be done now stops no other.
+# Do every task, page by page. One that cannot be done now stops no other.
 do_tasks() {
   access=$(token dsr) || return 1
-  tasks=$(bearer "$access" | call "$DSR_URL/v1/tasks") || return 1
-  printf '%s' "$tasks" | tr '{' '\n' | grep '"account"' | while read -r task; do
-    do_task "$task" || say "task $(field "$task" id) has to wait"
+  cursor=
+  while [ "$cursor" != null ]; do
+    tasks=$(bearer "$access" | call "$DSR_URL/v1/tasks${cursor:+?cursor=$cursor}") || return 1
+    printf '%s' "$tasks" | tr '{' '\n' | grep '"account"' | while read -r task; do
+      do_task "$task" || say "task $(field "$task" id) has to wait"
+    done
+    cursor=$(field "$tasks" next | grep .) || return 1
   done
 }
 

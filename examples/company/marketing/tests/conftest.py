@@ -31,6 +31,8 @@ class World:
     url: str = ""
     listed: dict[str, str] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
+    page: int = 50
     people: dict[str, list[str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     answers: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
@@ -48,6 +50,7 @@ class World:
         """A task as dsr gives it, about a person who proved these addresses."""
         task: dict[str, Any] = {"id": str(uuid4()), "request": str(uuid4()), "account": account, "action": "delete"}
         self.people[task["request"]] = list(emails)
+        self.given.append(task["id"])
         self.tasks.append(task | {"stage": "company", "attempt": attempt, "due_at": "2026-12-01T00:00:00Z"})
         return str(task["id"])
 
@@ -89,8 +92,8 @@ class World:
             return 401, "{}", {}
         if path == "/accounts/v1/marketing-list":
             return self._list(headers)
-        if path == "/dsr/v1/tasks":
-            return 200, json.dumps({"tasks": self.tasks, "next": None}, separators=(",", ":")), {}
+        if path.startswith("/dsr/v1/tasks") and not body:
+            return self._page(path.partition("?cursor=")[2])
         which, last = path.split("/")[-2:]
         key = headers.get("idempotency-key", "")
         return self._identifiers(which) if last == "identifiers" else self._reply(which, key, json.loads(body))
@@ -112,6 +115,13 @@ class World:
             threading.Event().wait(5)
         known = [{"kind": "email", "value": email} for email in self.people[request]]
         return 200, json.dumps({"identifiers": known}, ensure_ascii=self.escapes), {}
+
+    def _page(self, after: str) -> Answer:
+        """The tasks that were given later than the one whose id is the cursor, as many as a page holds."""
+        later = self.given[self.given.index(after) + 1 :] if after else self.given
+        left = [each for each in self.tasks if each["id"] in later]
+        following = left[self.page - 1]["id"] if len(left) > self.page else None
+        return 200, json.dumps({"tasks": left[: self.page], "next": following}, separators=(",", ":")), {}
 
     def _reply(self, task: str, key: str, outcome: dict[str, Any]) -> Answer:
         self.answers.append((task, key, outcome))

@@ -35,6 +35,17 @@ def test_a_person_is_removed_before_the_answer_and_no_later_list_brings_them_bac
     assert len(world.answers) == 2
 
 
+def test_tasks_that_wait_hide_none_on_a_later_page(world: World) -> None:
+    world.page = 2
+    world.listed = {"z1": "zoe@example.com"}
+    waiting = [world.task(None) for _ in range(4)]
+    world.people.clear()  # a task without an account waits as long as there is no address
+    last = world.task("z1", "zoe@example.com")
+    world.once()
+    assert [task for task, _, _ in world.answers] == [last]
+    assert [task["id"] for task in world.tasks] == waiting
+
+
 def test_killed_before_its_answer_arrived_it_sends_the_same_one_again(world: World) -> None:
     world.listed, world.blocks = {"a1": "ann@example.com"}, True
     task = world.task("a1")
