@@ -31,7 +31,7 @@ endif
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
 
-soak: setup-dev ## kill processes for up to an hour: make soak SHARD=1/4, again to go on; docs/faults.md says more
+soak: setup-dev ## kill processes for up to an hour: make soak SHARD=1/2, again to go on; docs/faults.md says more
 	@$(PYTHON) -m tests.soak --shard $(or $(SHARD),1/1) --seconds $(or $(SECONDS),3600)
 
 soak-table: setup-dev ## write docs/faults.md from the rounds of all shards

@@ -1,4 +1,4 @@
-"""`python -m tests.soak --shard 1/4`: this shard's rounds that are not done yet, one after the other.
+"""`python -m tests.soak --shard 1/2`: this shard's rounds that are not done yet, one after the other.
 
 Killed, it is started again in the same way and goes on. `--seconds` ends it before a round that would not fit. The
 first shard also measures the times of answers (`--timings` for these alone).
@@ -20,10 +20,10 @@ from . import results, rounds, table, timings
 
 
 def shard_of(text: str) -> tuple[int, int]:
-    """`2/4` as its two numbers."""
+    """`1/2` as its two numbers."""
     index, _, count = text.partition("/")
     if not (index.isdecimal() and count.isdecimal() and 0 < int(index) <= int(count)):
-        raise argparse.ArgumentTypeError("a shard is written 2/4: the second of four")
+        raise argparse.ArgumentTypeError("a shard is written 1/2: the first of two")
     return int(index), int(count)
 
 
@@ -75,7 +75,7 @@ def _not_seen(shard: str) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--shard", type=shard_of, default=(1, 1), help="such as 2/4")
+    parser.add_argument("--shard", type=shard_of, default=(1, 1), help="such as 1/2")
     parser.add_argument("--seconds", type=float, default=3600, help="start no round that would end later")
     parser.add_argument("--timings", action="store_true", help="measure the times of answers anew, and do nothing else")
     given = parser.parse_args()

@@ -11,8 +11,8 @@ from typing import Any
 from local_stack import ROOT
 
 FOLDER = ROOT / "docs" / "faults"
-ROUNDS = 40
-KILLS = 25
+ROUNDS = 10
+KILLS = 100
 """Kills at random in each round; a thousand in all."""
 
 

@@ -14,25 +14,25 @@ from local_stack.layout import SECONDS
 from local_stack.stack import Stack
 
 from ..crash.plan import Death, matrix
-from ..crash.run import AT_RANDOM, SETTINGS, SMTP_CONNECTIONS, Doubled, Run
+from ..crash.run import AT_RANDOM, SERVERS, SETTINGS, SMTP_CONNECTIONS, Doubled, Run
 from ..deployment import deployed
 from ..invariants import assert_all_hold, repeated_mails
 from .results import KILLS, ROUNDS, Round
 
 MATRIX_SEED = 4
 FIRST_SEED = 1000
-DELETIONS = 10
+DELETIONS = 40
 LAST_MAIL = 300
 """Seconds for everything to come to its end once nobody dies any more."""
 
 
 def plan(number: int) -> tuple[int, list[Death], list[str]]:
-    """The seed of a round, its part of the matrix, and who is killed at random; a server in every fourth round."""
+    """The seed of a round, its part of the matrix, and who is killed at random, Kafka and Postgres once each."""
     seed = FIRST_SEED + number
     drawn = random.Random(seed)  # noqa: S311 - repeatable, and nothing is secret here
     kills = drawn.choices(AT_RANDOM, k=KILLS)
-    if number % 4 == 3:
-        kills[drawn.randrange(KILLS // 2)] = "kafka" if number % 8 == 3 else "postgres"
+    for server, at in zip(SERVERS, drawn.sample(range(KILLS), k=len(SERVERS)), strict=True):
+        kills[at] = server
     return seed, matrix(MATRIX_SEED)[number::ROUNDS], kills
 
 
