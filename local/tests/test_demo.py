@@ -22,8 +22,7 @@ folder, stuck_at = pathlib.Path(sys.argv[1]), sys.argv[2]
 local_stack.DEFAULT_DIRECTORY = folder
 from local_stack.demo import __main__ as demo
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-if "DEAF" in os.environ:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if "DEAF" in os.environ else signal.SIG_DFL)
 
 def note(what):
     with (folder / "noted").open("a") as file:

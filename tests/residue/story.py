@@ -102,12 +102,12 @@ async def told(stack: Stack) -> Story:
         await company.closed(ADDRESS, request, 90)
         await company.closed(GUEST, guest, 90)
         deleted_at = time.monotonic()
+        await until("the topic to lose the person", lambda: _left_the_topic(stack, scanner), 60, every=0.3)
+        compacted_in = time.monotonic() - deleted_at
         clock.move(stack.directory / "clock", "+45d")
         await until("nothing to be held about a request", lambda: _forgotten(company, account), 60)
         await tidy(stack)  # it leaves what an open transaction may still see; the next night takes it
         said = await tidy(stack)
-        await until("the topic to lose the person", lambda: _left_the_topic(stack, scanner), 60, every=0.3)
-        compacted_in = time.monotonic() - deleted_at
         after = await look(stack, scanner)
     return Story(
         account, request, withdrawn, unanswered, dumps, before, after, compacted_in, said, str(stack.plan()["suffix"])

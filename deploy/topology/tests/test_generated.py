@@ -43,11 +43,11 @@ def test_every_topic_has_one_writing_principal() -> None:
     assert sorted(writers) == sorted(f"p.{name}" for name in declared())
 
 
-def test_only_declared_readers_may_read_personal_data() -> None:
+def test_only_its_writer_and_declared_readers_may_read_personal_data() -> None:
     allowed = [a for a in wanted_acls(declared().values(), "p.") if (a.resource, a.name) == ("topic", "p.accounts")]
     readers = {acl.principal for acl in allowed if acl.operation == "read"}
 
-    assert readers == set(declared()["accounts"].readers)
+    assert readers == {declared()["accounts"].writer, *declared()["accounts"].readers}
 
 
 def test_everyone_who_writes_or_reads_is_a_principal() -> None:
