@@ -21,7 +21,7 @@ async def test_an_account_that_is_closed_on_the_profile_page_is_deleted_everywhe
     assert "Your account was closed" in last["text"]
     assert "6001" in last["text"]
     seen = await assert_all_hold(company, {request: customer})
-    said = [event.type for event in seen.records if event.topic == "requests" and event.body.get("request") == request]
+    said = [event.type for event in seen.records if event.topic == "requests" and event.key == request.encode()]
     assert sorted(said) == ["deletion.requested", "deletion.requested", "request.closed", "request.received"]
     trail = await company.complete(request)
     assert "accounts" not in [each["system"] for each in trail["systems"]]
@@ -57,4 +57,4 @@ async def test_an_officer_closes_over_a_silent_system_which_comes_back_and_still
 
 async def _answered(company: Company, request: str, system: str) -> bool:
     replies = await read(company.stack, f"replies.{system}")
-    return any(reply.type in FINAL and reply.body["request"] == request for reply in replies)
+    return any(reply.type in FINAL and reply.key == request.encode() for reply in replies)
