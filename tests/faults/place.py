@@ -117,10 +117,15 @@ class Place:
 
 
 def _limit(process: psutil.Process, size: str) -> None:
-    """Set the soft RLIMIT_FSIZE as the process's own user, who alone may without CAP_SYS_RESOURCE."""
+    """Set the soft RLIMIT_FSIZE as the process's own user, who alone may without CAP_SYS_RESOURCE.
+
+    A child of a server may end meanwhile.
+    """
     ids = process.uids().real, process.gids().real
     switch = [] if ids[0] == os.geteuid() else ["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups"]
-    subprocess.run([*switch, "prlimit", f"--pid={process.pid}", f"--fsize={size}:"], check=True)
+    done = subprocess.run([*switch, "prlimit", f"--pid={process.pid}", f"--fsize={size}:"], check=False)
+    if done.returncode and process.is_running():
+        done.check_returncode()
 
 
 @contextlib.contextmanager

@@ -80,13 +80,23 @@ async def restore(company: Company, service: str, dumped: Path) -> None:
 
 
 async def recover(company: Company, service: str, *arguments: str) -> list[dict[str, Any]]:
-    """The verb, on a service that is stopped; each line that it printed."""
+    """The verb, on a service that is stopped; each line that it printed.
+
+    A backup may be so young that the lease in it still runs: then it says so, and is tried again.
+    """
     line, env = (sys.executable, "-m", service, "recover", *arguments), company.stack.env(service)
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*line, env=env, stdout=pipe, stderr=pipe)
-    said, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()[-400:]
-    return [json.loads(each) for each in said.splitlines() if each.startswith(b"{")]
+
+    async def said() -> tuple[bytes] | None:
+        process = await asyncio.create_subprocess_exec(*line, env=env, stdout=pipe, stderr=pipe)
+        printed, errors = await process.communicate()
+        if process.returncode and b"ran 10 seconds ago" in errors:
+            return None
+        assert process.returncode == 0, errors.decode()[-400:]
+        return (printed,)
+
+    (printed,) = await eventually(f"{service} to be recovered", said, 30)
+    return [json.loads(each) for each in printed.splitlines() if each.startswith(b"{")]
 
 
 async def lacks(company: Company, service: str, words: str) -> str | None:
