@@ -123,8 +123,15 @@ async def test_before_the_point_of_no_return_nobody_learns_anything(dsr: Any) ->
     await dsr.press(await dsr.link(verified), "verify")
     confirmed, _ = await dsr.confirmed()
     for request in (received, verified, confirmed, uuid7()):
-        assert (await fetch(dsr, request)).status_code == 404
+        answer = await fetch(dsr, request)
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-asked")
     assert await fetched(dsr) == []
+
+
+async def test_not_to_be_asked_looks_like_no_route_that_is_not_there(dsr: Any) -> None:
+    """So a system that has the wrong address of this service takes no other's 404 for its word."""
+    elsewhere = await dsr.http.get(f"/v2/requests/{uuid7()}/identifiers", headers=dsr.headers("orders", "system"))
+    assert (elsewhere.status_code, elsewhere.json()["type"]) == (404, "/problems/not-found")
 
 
 async def test_nobody_who_is_not_asked_learns_anything(dsr: Any) -> None:
@@ -133,7 +140,7 @@ async def test_nobody_who_is_not_asked_learns_anything(dsr: Any) -> None:
     request, _ = await dsr.deleting()
     for client in ("warehouse", "accounts", "website"):
         answer = await fetch(dsr, request, client)
-        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-asked")
     assert await fetched(dsr) == []
 
 

@@ -37,6 +37,7 @@ class World:
     asked: list[str] = field(default_factory=list)
     answers: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     status: dict[str, int] = field(default_factory=dict)
+    said: dict[str, Answer] = field(default_factory=dict)
     lists_read: int = 0
     blocked: threading.Event = field(default_factory=threading.Event)
     blocks: bool = False
@@ -84,6 +85,8 @@ class World:
         return Path(self.data, "subscribers.csv").read_text().splitlines()
 
     def answer(self, path: str, headers: dict[str, str], body: str) -> Answer:
+        if path in self.said:
+            return self.said[path]
         if path in self.status:
             return self.status[path], "{}", {}
         if path.startswith("/issuer/"):
@@ -109,7 +112,7 @@ class World:
     def _identifiers(self, request: str) -> Answer:
         self.asked.append(request)
         if request not in self.people:
-            return 410, '{"value": "gone"}', {}
+            return 410, '{"type":"/problems/identifiers-gone","title":"Gone","value":"gone"}', {}
         if self.blocks_asking:
             self.blocked.set()
             threading.Event().wait(5)

@@ -107,6 +107,37 @@ def test_a_person_who_cannot_be_asked_for_waits_alone_and_is_not_answered_wrongl
     assert world.subscribers == []
 
 
+NOT_ASKED, PAGE = '{"type":"/problems/not-asked","status":404}', "<p>There is no page /problems/ 200</p>"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "knows"),
+    [
+        (404, NOT_ASKED, True),
+        (404, '{"type":"/problems/not-found","status":404}', True),  # release 1
+        (404, PAGE, False),
+        (410, PAGE, False),
+        (403, NOT_ASKED, False),
+    ],
+)
+def test_only_dsrs_own_word_is_taken_for_that_there_is_no_address(
+    world: World, status: int, said: str, *, knows: bool
+) -> None:
+    """Whoever else answers, such as a server that is not dsr, knows nothing: the task waits."""
+    world.listed = {"a1": "ann@example.com", "a2": "ann@example.com"}
+    world.task("a1", "ann@example.com")
+    guest = world.task(None, "ann@example.com")
+    for task in world.tasks:
+        world.said[f"/dsr/v1/requests/{task['request']}/identifiers"] = status, said, {}
+    output = world.once()
+    assert f"task {guest} has to wait" in output
+    assert outcomes(world) == ["done"] * knows
+    assert world.subscribers == ["a2,ann@example.com"] if knows else ["a1,ann@example.com", "a2,ann@example.com"]
+    world.said.clear()
+    world.once()
+    assert world.subscribers == []
+
+
 def test_no_program_is_started_with_an_address_or_a_secret(world: World, tmp_path: Path) -> None:
     """Arguments and environment are for others to see: each program is replaced by one that notes both."""
     seen = Path(tmp_path, "seen")

@@ -17,12 +17,13 @@ TOKEN = "for-orders-at-dsr"
 class Platform:
     """Whom each request is about (None: gone), what was asked, and how many tokens were refused.
 
-    `status` is given for a path's last part, whatever is known.
+    `status` is given for a path's last part, whatever is known; `problem` is the type of an answer without addresses.
     """
 
     url: str = ""
     people: dict[UUID, list[str] | None] = field(default_factory=dict)
     status: dict[str, int] = field(default_factory=dict)
+    problem: str = "identifiers-gone"
     asked: list[UUID] = field(default_factory=list)
     refused: int = 0
     blocks: bool = False
@@ -56,8 +57,10 @@ class Platform:
         if bearer != f"Bearer {TOKEN}":
             return 401, {}
         emails = self.people.get(request, ["ann@example.com"])
-        known = [{"kind": "email", "value": email} for email in emails or []]
-        return self.status.get(last, 410 if emails is None else 200), {"identifiers": known}
+        status = self.status.get(last, 410 if emails is None else 200)
+        if status != 200:
+            return status, {"type": f"/problems/{self.problem}", "title": "No address", "status": status}
+        return status, {"identifiers": [{"kind": "email", "value": email} for email in emails or []]}
 
 
 @contextmanager

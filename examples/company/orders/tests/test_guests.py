@@ -23,6 +23,7 @@ from .platform import TOKEN
 def undisturbed(bench: Bench) -> None:
     """Dsr answers, and has not been asked yet."""
     bench.platform.status.clear()
+    bench.platform.problem = "identifiers-gone"
     bench.platform.asked.clear()
     bench.platform.refused = 0
 
@@ -187,10 +188,10 @@ async def test_where_no_address_is_told_the_account_has_to_do_and_a_guest_is_not
     eve = address()
     async with bench.orders():
         await guest(bench, eve)
-        for status in (404, 410):
+        for status, problem in ((404, "not-asked"), (410, "identifiers-gone"), (404, "not-found")):  # the last: release 1
             account = await bench.customer()
             await bench.order(account)
-            bench.platform.status["identifiers"] = status
+            bench.platform.status["identifiers"], bench.platform.problem = status, problem
             unnamed, named = await ask(bench, None, eve), await ask(bench, account, eve)
             [answer] = await bench.answered(named)
             await until(bench.has_read_all)
@@ -202,6 +203,21 @@ async def test_where_no_address_is_told_the_account_has_to_do_and_a_guest_is_not
         await ask(bench, None, eve, request=unnamed, attempt=2)
         [late] = await bench.answered(unnamed)
     assert isinstance(late.reply, ReplyRetained)
+    assert await held(bench, eve) == []
+
+
+async def test_another_servers_404_in_the_place_of_dsr_costs_no_guests_order(bench: Bench) -> None:
+    eve = address()
+    async with bench.orders():
+        account = await bench.customer()
+        await guest(bench, eve)
+        bench.platform.status["identifiers"], bench.platform.problem = 404, "no-such-page"
+        request = await ask(bench, account, eve)
+        await until(lambda: _asked(bench, 2))
+        assert await bench.answers(request) == []
+        bench.platform.status.clear()
+        [answer] = await bench.answered(request)
+    assert isinstance(answer.reply, ReplyRetained)
     assert await held(bench, eve) == []
 
 

@@ -39,7 +39,7 @@ def router(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
     @routes.get(
         "/{request_id}/identifiers",
         responses={
-            404: {"description": "The caller is not asked about this request, or not yet"},
+            404: {"description": "Of the type not-asked: the caller is not asked about this request, or not yet"},
             410: {"description": "The caller's final answer is recorded, or the address is destroyed"},
         },
     )
@@ -62,5 +62,5 @@ def router(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
 
 def _refusal(refused: Refused) -> Problem:
     if refused.code == "not_asked":
-        return Problem(404, "not-found", "Nothing is asked of the caller about this request", headers=NO_STORE)
+        return Problem(404, "not-asked", "Nothing is asked of the caller about this request", headers=NO_STORE)
     return Problem(410, "identifiers-gone", "The identifiers are not there any more", headers=NO_STORE)
