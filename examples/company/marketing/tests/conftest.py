@@ -85,10 +85,8 @@ class World:
         return Path(self.data, "subscribers.csv").read_text().splitlines()
 
     def answer(self, path: str, headers: dict[str, str], body: str) -> Answer:
-        if path in self.said:
-            return self.said[path]
-        if path in self.status:
-            return self.status[path], "{}", {}
+        if path in self.said or path in self.status:
+            return self.said.get(path) or (self.status[path], "{}", {})
         if path.startswith("/issuer/"):
             return self._token(path, body)
         if headers.get("authorization") != f"Bearer for-{path.split('/')[1]}":

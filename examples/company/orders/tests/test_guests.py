@@ -188,7 +188,11 @@ async def test_where_no_address_is_told_the_account_has_to_do_and_a_guest_is_not
     eve = address()
     async with bench.orders():
         await guest(bench, eve)
-        for status, problem in ((404, "not-asked"), (410, "identifiers-gone"), (404, "not-found")):  # the last: release 1
+        for status, problem in (
+            (404, "not-asked"),
+            (410, "identifiers-gone"),
+            (404, "not-found"),
+        ):  # the last: release 1
             account = await bench.customer()
             await bench.order(account)
             bench.platform.status["identifiers"], bench.platform.problem = status, problem

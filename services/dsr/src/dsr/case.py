@@ -21,8 +21,6 @@ from dsr.queries.personal import TYPED, owner_of_request
 from dsr.settings import Desk
 from privacy_contracts.topology import systems
 
-ADDRESS = "address"
-"""The purpose under which addresses are hashed."""
 MAILBOX = "mailbox"
 """The purpose under which mailboxes are hashed."""
 FORM = "form"
@@ -47,7 +45,7 @@ async def receive(
     decided = decide.receive(request_id or uuid7(), type_, channel, desk.zone, now)
     request = decided.request
     about(request_id=str(request.id))
-    fingerprint = desk.sealing.fingerprint(ADDRESS, addresses.normalised(address))
+    fingerprint = desk.fingerprint(address)
     sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, TYPED)
     mailbox = desk.sealing.fingerprint(MAILBOX, addresses.mailbox(address))
     await requests.insert(tx, request, sealed, fingerprint, mailbox)
@@ -91,20 +89,19 @@ async def withdraw(tx: Connection, desk: Desk, request: Request, now: datetime) 
 
 async def match_all(tx: Connection, desk: Desk, address: str, now: datetime) -> None:
     """An account's state names this address: requests from it that were nobody's become the account's."""
-    fingerprint = desk.sealing.fingerprint(ADDRESS, addresses.normalised(address))
-    for request in await requests.lock_unmatched(tx, fingerprint):
+    for request in await requests.lock_unmatched(tx, desk.fingerprint(address)):
         await matched(tx, desk, request, now)
 
 
 async def matched(tx: Connection, desk: Desk, request: Request, now: datetime) -> Request:
     """The request, an account's from now on if its typed address has become one's. The row is locked by the caller."""
-    held = await requests.fingerprints(tx, request.id)
-    account = await accounts.by_fingerprint(tx, held[0]) if held else None
+    held = await requests.fingerprint(tx, request.id)
+    account = await accounts.by_fingerprint(tx, held) if held else None
     decided = decide.match(request, account, now) if account else None
     if not isinstance(decided, Decided):
         return request
     await _store(tx, decided, now)
-    await forget_typed_address(tx, desk, request.id)
+    await destroy_typed_address(tx, desk, request.id)
     return decided.request
 
 
@@ -127,7 +124,13 @@ async def give_up(tx: Connection, request: Request, now: datetime) -> None:
 
 
 async def forget_typed_address(tx: Connection, desk: Desk, request_id: UUID) -> None:
-    """Destroy the typed address and its key, if they are still there."""
+    """Destroy the typed address and its key, if they are still there, and its hash."""
+    await destroy_typed_address(tx, desk, request_id)
+    await requests.clear_fingerprint(tx, request_id)
+
+
+async def destroy_typed_address(tx: Connection, desk: Desk, request_id: UUID) -> None:
+    """The same where an account has the address; the hash tells at the start whether it still has it."""
     if await requests.clear_typed_address(tx, request_id):
         await desk.sealing.erase(tx, owner_of_request(request_id))
 

@@ -4,7 +4,6 @@ from chassis.clock import Clock
 from chassis.consumer import Handlers, Received
 from chassis.database import Connection
 from dsr import case, orchestration
-from dsr.domain import addresses
 from dsr.domain import requests as decide
 from dsr.domain.accounts import supersedes
 from dsr.domain.deletion import SYSTEM
@@ -80,6 +79,6 @@ async def project(tx: Connection, desk: Desk, stated: AccountStated) -> None:
         stated.id,
         stated.version,
         await desk.sealing.seal(tx, owner_of_account(stated.id), email, EMAIL),
-        desk.sealing.fingerprint(case.ADDRESS, addresses.normalised(email)),
+        desk.fingerprint(email),
         stated.registered_at,
     )

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from chassis.database import Connection
 from chassis.telemetry import traceparent
-from dsr.case import forget_typed_address
+from dsr.case import destroy_typed_address
 from dsr.domain import requests as decide
 from dsr.domain import verification
 from dsr.domain.requests import Request
@@ -65,6 +65,8 @@ async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, no
         to = await typed_address(tx, desk.sealing, request_id, access, now)
     else:
         to = await account_address(tx, desk.sealing, request.account, access, now)
+        if to is not None and desk.fingerprint(to) != await requests.fingerprint(tx, request_id):
+            await requests.clear_fingerprint(tx, request_id)  # links went to two addresses: a click proves neither
     if to is None:
         return None
     template: Template = "verification" if request.account else "unknown_address"
@@ -94,10 +96,9 @@ async def last(tx: Connection, desk: Desk, request_id: UUID, access: Access, now
 
 async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) -> Request | None:
     """The request, bound to the account whose known address was typed, if there is one. None when enough was sent."""
-    held = await requests.fingerprints(tx, request.id)
-    if held is None:
+    fingerprint, mailbox = await requests.fingerprint(tx, request.id), await requests.mailbox(tx, request.id)
+    if fingerprint is None or mailbox is None:
         return None
-    fingerprint, mailbox = held
     account = await accounts.by_fingerprint(tx, fingerprint)
     counted = verification.counted(account, fingerprint, mailbox)
     written = await links.requests_written_about(tx, counted, now)
@@ -110,7 +111,7 @@ async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) ->
         return request
     bound = decide.bind(request, account)
     await requests.store(tx, bound)
-    await forget_typed_address(tx, desk, request.id)
+    await destroy_typed_address(tx, desk, request.id)
     return bound
 
 

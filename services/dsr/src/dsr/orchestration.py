@@ -164,6 +164,7 @@ async def bury(tx: Connection, desk: Desk, account: str, at: datetime) -> None:
     """
     await accounts.lock(tx, account)
     await accounts.bury(tx, account, at)
+    await requests.clear_fingerprints_of(tx, account)
     await desk.sealing.erase(tx, owner_of_account(account))
 
 
@@ -173,13 +174,18 @@ async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now:
     It is the account's, or the one that a person without an account typed and proved, which is held once from here on.
     False where there is none any more.
     """
-    access = Access(f"service/{SYSTEM}", "request", request.id)
+    access, link_went_to = (
+        Access(f"service/{SYSTEM}", "request", request.id),
+        await requests.fingerprint(tx, request.id),
+    )
     if request.account is not None:
         address = await account_address(tx, desk.sealing, request.account, access, now)
     else:
         address = await typed_address(tx, desk.sealing, request.id, access, now)
     if address is not None:
         sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, FINAL)
-        await requests.set_final_address(tx, request.id, sealed)
+        proven = decide.proves(request, link_went_to, desk.fingerprint(address))
+        await requests.set_final_address(tx, request.id, sealed, proven=proven)
     await requests.clear_typed_address(tx, request.id)
+    await requests.clear_fingerprint(tx, request.id)
     return address is not None

@@ -8,8 +8,11 @@ from pydantic import Field
 
 from chassis import settings
 from chassis.sealing import Sealing
+from dsr.domain import addresses
 
 _DAY = 86_400
+ADDRESS = "address"
+"""The purpose under which addresses are hashed."""
 
 
 class Settings(settings.Settings):
@@ -33,6 +36,10 @@ class Desk:
     cooling_off: timedelta
     verify_within: timedelta
     retry_after: timedelta
+
+    def fingerprint(self, address: str) -> bytes:
+        """The keyed hash by which addresses are compared."""
+        return self.sealing.fingerprint(ADDRESS, addresses.normalised(address))
 
 
 def desk(settings: Settings, sealing: Sealing, time_zone: str) -> Desk:

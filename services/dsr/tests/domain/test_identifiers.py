@@ -17,8 +17,8 @@ TASKS = (
 )
 
 
-def deletion(status: str = "deleting", tasks: tuple[Task, ...] = TASKS) -> Deletion:
-    request = Request(UUID(int=1), "delete", "website", status, AT, AT)  # type: ignore[arg-type]  # the test names it
+def deletion(status: str = "deleting", tasks: tuple[Task, ...] = TASKS, *, proven: bool = True) -> Deletion:
+    request = Request(UUID(int=1), "delete", "website", status, AT, AT, address_proven=proven)  # type: ignore[arg-type]  # the test names it
     return Deletion(request, (), tasks)
 
 
@@ -45,6 +45,10 @@ def test_whoever_has_answered_learns_no_more(status: str) -> None:
 
 def test_after_the_closing_whoever_was_silent_learns_no_more_either() -> None:
     assert learns(deletion("closed"), "orders") == Refused("over")
+
+
+def test_an_address_that_nobody_proved_is_told_to_nobody() -> None:
+    assert learns(deletion(proven=False), "orders") == Refused("over")
 
 
 def test_before_there_are_tasks_nobody_learns() -> None:

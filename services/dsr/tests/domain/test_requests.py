@@ -20,6 +20,7 @@ from dsr.domain.requests import (
     has_reader,
     is_revealed,
     match,
+    proves,
     receive,
     spent,
     start,
@@ -258,6 +259,22 @@ def test_the_typed_address_stays_once_the_link_was_used(status: str) -> None:
 def test_a_mail_to_somebody_else_ends_no_address() -> None:
     assert spent(given("deleting"), ended("escalation")) is None
     assert spent(given("received"), ended("escalation", 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "link_went_to", "proven"),
+    [
+        ({"verified_at": NOW}, b"one", True),
+        ({"verified_at": NOW}, b"other", False),
+        ({"verified_at": NOW}, None, False),
+        ({}, b"one", False),
+        ({"verified_at": NOW, "account": None}, None, True),
+    ],
+)
+def test_an_address_is_proven_that_the_used_link_went_to(
+    known: dict[str, datetime | None], link_went_to: bytes | None, *, proven: bool
+) -> None:
+    assert proves(given("confirmed", **known), link_went_to, b"one") is proven
 
 
 def test_nothing_is_revealed_before_verification() -> None:

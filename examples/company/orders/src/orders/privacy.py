@@ -67,8 +67,8 @@ async def account_gone(tx: Connection, account: str) -> None:
 async def identifiers(request: UUID) -> list[str]:
     """Ask dsr whom a request is about: the addresses that the person proved, in lower case. While it is away, wait.
 
-    None of them when it says that it has none for us: we are not asked (404), our answer is recorded, or the account
-    went first (410). Then the account's id has to do. A 404 of anybody else is as good as no answer.
+    None of them when it says that it has none for us: we are not asked (404), our answer is recorded, or the person
+    proved none (410). Then the account's id has to do. A 404 of anybody else is as good as no answer.
     """
     while True:
         try:

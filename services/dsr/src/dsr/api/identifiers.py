@@ -40,7 +40,9 @@ def router(pool: Pool, clock: Clock, auth: Auth, desk: Desk) -> APIRouter:
         "/{request_id}/identifiers",
         responses={
             404: {"description": "Of the type not-asked: the caller is not asked about this request, or not yet"},
-            410: {"description": "The caller's final answer is recorded, or the address is destroyed"},
+            410: {
+                "description": "The caller's final answer is recorded, or there is no address that the person proved"
+            },
         },
     )
     async def identified(

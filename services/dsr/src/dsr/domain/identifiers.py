@@ -10,7 +10,7 @@ def learns(deletion: Deletion, client: str | None, *, staff: bool = False) -> Ta
 
     A system over HTTP calls by its `client_id`, one on Kafka by its own name; staff do what manual systems are asked.
     Nobody is asked before the point of no return; after a final answer, or the closing, there is nothing left to look
-    for.
+    for, nor is there where the address that is held is none that the person proved: it may be another's.
     """
     theirs = [
         task
@@ -19,7 +19,8 @@ def learns(deletion: Deletion, client: str | None, *, staff: bool = False) -> Ta
     ]
     if not theirs:
         return Refused("not_asked")
-    still = (task for task in theirs if deletion.running and task.status in ("asked", "failed"))
+    looked_for = deletion.running and deletion.request.address_proven
+    still = (task for task in theirs if looked_for and task.status in ("asked", "failed"))
     return next(still, Refused("over"))
 
 

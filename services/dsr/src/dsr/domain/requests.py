@@ -38,6 +38,7 @@ class Request:
     """A data-subject request. `account` is None until it is known whose it is, and for ever where there is no account.
 
     Without an account the request is about the person who proves control of the address that was typed.
+    `address_proven`: the final address is one that the person proved to be theirs.
     """
 
     id: UUID
@@ -54,6 +55,7 @@ class Request:
     closed_at: datetime | None = None
     outcome: str | None = None
     account_closed_at: datetime | None = None
+    address_proven: bool = False
 
     @property
     def subject(self) -> str:
@@ -152,6 +154,15 @@ def spent(request: Request, notice: NoticeSent | NoticeFailed) -> Literal["typed
     first = notice.template in ("verification", "unknown_address")
     never_arrived = isinstance(notice, NoticeFailed) and not notice.unanswered
     return "typed" if first and never_arrived and request.status == "received" else None
+
+
+def proves(request: Request, link_went_to: bytes | None, held: bytes) -> bool:
+    """Whether the address that is held, as its keyed hash, is the one that the person proved by the link.
+
+    An account may have taken another one since, of which nobody knows whose it is; and an account that is closed in its
+    own system starts a request that nobody has verified. Without an account it is the one that was typed.
+    """
+    return request.verified_at is not None and (request.account is None or link_went_to == held)
 
 
 def verify(request: Request, now: datetime) -> Decided | Refused:

@@ -11,7 +11,7 @@ from dsr.domain.requests import Request
 
 _COLUMNS = (
     "id, type, channel, status, account, received_at, due_at, verified_at, confirmed_at, irrevocable_at, started_at,"
-    " closed_at, outcome, account_closed_at"
+    " closed_at, outcome, account_closed_at, address_proven"
 )
 
 
@@ -92,28 +92,51 @@ async def store(tx: Connection, request: Request) -> None:
     )
 
 
-async def fingerprints(tx: Connection, request_id: UUID) -> tuple[bytes, bytes] | None:
-    """The keyed hashes of the typed address and of its mailbox, while they are held."""
-    row = await tx.fetchrow(
-        "SELECT fingerprint, mailbox FROM dsr.requests WHERE id = $1 AND fingerprint IS NOT NULL", request_id
-    )
-    return (row["fingerprint"], row["mailbox"]) if row else None
+async def fingerprint(tx: Connection, request_id: UUID) -> bytes | None:
+    """The keyed hash of the address that was typed, and to which all links went; while it is held."""
+    found: bytes | None = await tx.fetchval("SELECT fingerprint FROM dsr.requests WHERE id = $1", request_id)
+    return found
+
+
+async def mailbox(tx: Connection, request_id: UUID) -> bytes | None:
+    """The keyed hash of the mailbox of the typed address, while that is held."""
+    found: bytes | None = await tx.fetchval("SELECT mailbox FROM dsr.requests WHERE id = $1", request_id)
+    return found
 
 
 async def clear_typed_address(tx: Connection, request_id: UUID) -> bool:
-    """Forget the typed address and its hashes. Returns whether there was one."""
+    """Forget the typed address and the hash of its mailbox. Returns whether there was one."""
     return bool(
         await tx.fetchval(
-            "UPDATE dsr.requests SET typed_address = NULL, fingerprint = NULL, mailbox = NULL"
+            "UPDATE dsr.requests SET typed_address = NULL, mailbox = NULL"
             " WHERE id = $1 AND typed_address IS NOT NULL RETURNING true",
             request_id,
         )
     )
 
 
-async def set_final_address(tx: Connection, request_id: UUID, sealed: bytes) -> None:
-    """Hold, sealed, where the last mail goes."""
-    await tx.execute("UPDATE dsr.requests SET final_address = $2 WHERE id = $1", request_id, sealed)
+async def clear_fingerprint(tx: Connection, request_id: UUID) -> None:
+    """Forget the hash of the address that was typed."""
+    await tx.execute("UPDATE dsr.requests SET fingerprint = NULL WHERE id = $1", request_id)
+
+
+async def clear_fingerprints_of(tx: Connection, account: str) -> None:
+    """The same for all requests of an account that is gone.
+
+    One that somebody works on is left to its own end: to wait for it could be to wait in a circle.
+    """
+    await tx.execute(
+        "UPDATE dsr.requests SET fingerprint = NULL WHERE id IN ("
+        " SELECT id FROM dsr.requests WHERE account = $1 AND fingerprint IS NOT NULL FOR UPDATE SKIP LOCKED)",
+        account,
+    )
+
+
+async def set_final_address(tx: Connection, request_id: UUID, sealed: bytes, *, proven: bool) -> None:
+    """Hold, sealed, where the last mail goes; and whether it is the address that the person proved."""
+    await tx.execute(
+        "UPDATE dsr.requests SET final_address = $2, address_proven = $3 WHERE id = $1", request_id, sealed, proven
+    )
 
 
 async def clear_final_address(tx: Connection, request_id: UUID) -> bool:
