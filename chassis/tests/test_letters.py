@@ -65,7 +65,9 @@ async def test_an_operator_pages_through_what_could_not_be_applied(api: httpx.As
 
 async def test_looking_at_a_letter_is_on_record_before_it_is_shown(api: httpx.AsyncClient, rt: Runtime[Any]) -> None:
     unreadable = (await listed(api))["items"][1]["id"]
-    shown = (await api.get(f"/v1/dead-letters/{unreadable}")).json()
+    answer = await api.get(f"/v1/dead-letters/{unreadable}")
+    assert answer.headers["cache-control"] == "no-store"
+    shown = answer.json()
     assert (shown["body"], shown["key"], shown["erased"]) == ("{\\xff", "b", False)
     assert ["ce_type", "sample.letter"] in shown["headers"]
     assert await acts(rt) == [("dead_letter_shown", "staff/operator-01", "inspection")]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from uuid_utils.compat import uuid7
 
@@ -115,8 +115,9 @@ def router(runtime: Runtime[Settings], app: App) -> APIRouter:
         return Listing(items=[Listed(**each) for each in found[:limit]], next=more)
 
     @routes.get("/{letter}")
-    async def show(letter: UUID, caller: Operator) -> Shown:
-        """One letter with its body. Looking is recorded before it is shown."""
+    async def show(letter: UUID, caller: Operator, response: Response) -> Shown:
+        """One letter with its body, which may hold an address. Looking is recorded before it is shown."""
+        response.headers["Cache-Control"] = "no-store"
         return Shown.of((await act(letter, caller, "shown", "inspection")).letter)
 
     @routes.post("/{letter}/replay")
