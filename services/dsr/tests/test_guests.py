@@ -124,9 +124,9 @@ async def test_two_requests_of_one_person_both_come_to_their_end(dsr: Any) -> No
         assert (await dsr.message(request, "completion")).json()["to"] == GUEST
 
 
-async def test_a_deletion_of_nobody_knows_whom_does_not_start(dsr: Any) -> None:
+async def test_a_deletion_of_nobody_knows_whom_does_not_start(dsr: Any, text_of: Any) -> None:
     """Given a proven address that is gone, as after a restore, then no system is asked to look for nobody."""
-    request, _ = await dsr.confirmed(GUEST)
+    request, link = await dsr.confirmed(GUEST)
     async with dsr.pool.acquire() as tx, tx.transaction():
         await dsr.runtime.sealing.erase(tx, f"request/{request}")
     await dsr.pass_time(timedelta(days=3))
@@ -134,6 +134,9 @@ async def test_a_deletion_of_nobody_knows_whom_does_not_start(dsr: Any) -> None:
     assert closed["outcome"] == "not_verified"
     assert await dsr.events("deletion.requested") == []
     assert await dsr.held(request) == set()
+    page = text_of((await dsr.http.get(link)).text)
+    assert "You confirmed it, but by a fault of ours" in page
+    assert "You did not confirm" not in page
 
 
 async def test_a_guests_cooling_off_is_of_a_kind_that_release_1_leaves_alone(dsr: Any) -> None:
