@@ -1,5 +1,6 @@
 """Persons without an account: whose orders they are is asked of dsr, over HTTP, and kept nowhere."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import IO
 from uuid import UUID, uuid4
 
 import asyncpg
+import httpx
 import pytest
 
 from local_stack import DEFAULT_DIRECTORY, databases, servers
@@ -104,6 +106,17 @@ async def test_a_guests_orders_go_whatever_the_case_and_nothing_leads_to_the_inv
     assert "example.com" not in said
     assert "eve" not in said
     assert TOKEN not in said
+
+
+async def test_an_order_that_cannot_be_kept_is_refused_and_told_to_no_log(bench: Bench, log: IO[str]) -> None:
+    """Half of a pair of UTF-16 is no text: Postgres takes none, and its driver would repeat all of it."""
+    order = {"email": address(), "name": "Eve", "item": "Tea", "cents": 990, "ship_to": "1 Sample Street"}
+    async with bench.orders(log=log), httpx.AsyncClient() as http:
+        for field in ("name", "item", "ship_to"):
+            body = json.dumps(order | {field: "Unmistakable \ud800"})
+            assert (await http.post(f"{bench.url}/orders", content=body)).status_code == 422
+    log.seek(0)
+    assert "Unmistakable" not in log.read()
 
 
 async def test_dsr_away_is_waited_for_without_a_transaction_a_wrong_answer_or_a_lost_place(bench: Bench) -> None:

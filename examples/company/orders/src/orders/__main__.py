@@ -25,8 +25,8 @@ from orders.privacy import Pool, consume
 env = os.environ
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 LARGEST_BODY = 16 * 1024
-TEXT = {"type": "string", "minLength": 1, "pattern": "^[^\\u0000]*$"}
-"""Postgres stores no NUL."""
+TEXT = {"type": "string", "minLength": 1, "pattern": "^[^\\u0000\\ud800-\\udfff]*$"}
+"""Postgres stores no NUL and no half of a pair; its driver would repeat the whole text in an error, and so in a log."""
 ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}\Z"
 """No wider than what dsr takes: whoever orders as a guest can ask for deletion."""
 ORDER = Draft202012Validator(
