@@ -44,6 +44,7 @@ ASKED = DeletionRequested(
         ("ann@example.com", True),
         (" o'hara+tag@mail.example.com\t", True),
         ("ann@localhost", False),
+        ("ann@example.123", False),  # nor does dsr take it
         ("ann@example.com,bob@example.com", False),
         ("ann@example.com\r\nbcc: bob@example.com", False),
         ("a" * 65 + "@example.com", False),

@@ -11,6 +11,11 @@ from privacy_contracts.replies import ReplyDone, ReplyRetained
 
 from .conftest import Bench, deletion, stated, until
 
+REFUSED_BY_DSR = (
+    *(".zzz@example.com", "zzz.@example.com", "zzz..z@example.com"),
+    *("zzz@example", "zzz@example.123", "zzz@-example.com", "zzz@example..com", "zzz@" + "z" * 64 + ".com"),
+    "zzz@" + ".".join(["z" * 62] * 4),
+)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -218,6 +223,7 @@ async def test_a_wrong_order_is_refused_without_repeating_it(bench: Bench) -> No
             {"email": "zzz zzz@example.com", "name": "Eve"},
             {"email": "zzz@example.com\n", "name": "Eve"},
             {"email": '"zzz"@example.com', "name": "Eve"},
+            *({"email": email, "name": "Eve"} for email in REFUSED_BY_DSR),
             {"email": "zzz@example.com", "name": ""},
         ):
             answer = await bench.order(None, **wrong_guest)

@@ -21,7 +21,7 @@ SYSTEM = "accounts"
 ACTOR = f"system/{SYSTEM}"
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_ADDRESS = re.compile(rf"(?P<local>{_LOCAL})@(?:{_LABEL}\.)+{_LABEL}")
+_ADDRESS = re.compile(rf"(?P<local>{_LOCAL})@(?:{_LABEL}\.)+(?=[A-Za-z]){_LABEL}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,10 @@ class Feed:
 
 
 def address(typed: str) -> str | None:
-    """A mail address without blanks around it, or None: no quotes, no comments (RFC 5321 4.5.3.1 for the lengths)."""
+    """A mail address without blanks around it, or None: no quotes, no comments (RFC 5321 4.5.3.1 for the lengths).
+
+    No wider than what dsr takes: whoever has an account can ask for its deletion.
+    """
     trimmed = typed.strip(" \t")
     found = _ADDRESS.fullmatch(trimmed)
     return trimmed if found and len(trimmed) <= 254 and len(found["local"]) <= 64 else None

@@ -27,7 +27,8 @@ AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 LARGEST_BODY = 16 * 1024
 TEXT = {"type": "string", "minLength": 1, "pattern": "^[^\\u0000\\ud800-\\udfff]*$"}
 """Postgres stores no NUL and no half of a pair; its driver would repeat the whole text in an error, and so in a log."""
-ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}\Z"
+_ATOM, _LABEL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+ADDRESS = rf"^(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@({_LABEL}\.)+(?=[A-Za-z]){_LABEL}\Z"
 """No wider than what dsr takes: whoever orders as a guest can ask for deletion."""
 ORDER = Draft202012Validator(
     {
@@ -37,7 +38,7 @@ ORDER = Draft202012Validator(
         "dependentRequired": {"email": ["name"]},
         "properties": {
             "account": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,48}$"},
-            "email": {"type": "string", "pattern": ADDRESS},
+            "email": {"type": "string", "pattern": ADDRESS, "maxLength": 254},
             "name": TEXT | {"maxLength": 200},
             "item": TEXT | {"maxLength": 200},
             "cents": {"type": "integer", "minimum": 0, "maximum": 10**12},
