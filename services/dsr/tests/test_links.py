@@ -45,21 +45,24 @@ async def test_a_mail_scanner_that_opens_the_link_changes_nothing(dsr: Any, reac
         assert HEADERS.items() <= answer.headers.items()
         assert "default-src 'none'" in answer.headers["content-security-policy"]
     await dsr.http.head(link)
+    for action in ("verify", "confirm", "withdraw"):  # nor one that opens what the page's buttons name
+        assert (await dsr.http.get(f"{link}/{action}")).status_code == 405
     assert await state(dsr) == before
 
 
 async def test_wrong_links_look_alike_whatever_is_wrong_with_them(dsr: Any) -> None:
     await dsr.customer()
-    request = await dsr.ask()
+    request, another = await dsr.ask(), await dsr.ask()
     secret = (await dsr.link(request)).rsplit("/", 1)[1]
-    wrong = [f"/r/{request}/{'x' * 43}", f"/r/{uuid7()}/{secret}", f"/r/nonsense/{secret}", f"/r/{request}/{secret}x"]
+    wrong = [f"/r/{request}/{'x' * 43}", f"/r/{request}/{secret}x"]
+    wrong += [f"/r/{each}/{secret}" for each in (another, uuid7(), "nonsense")]
     answers = [await dsr.http.get(each) for each in wrong]
     answers += [await dsr.http.post(f"{each}/verify") for each in wrong]
     assert {each.status_code for each in answers} == {404}
     assert len({each.content for each in answers}) == 1
     assert len({tuple(each.headers.items()) for each in answers}) == 1
     assert HEADERS.items() <= answers[0].headers.items()
-    assert await dsr.status(request) == "received"
+    assert {await dsr.status(each) for each in (request, another)} == {"received"}
 
 
 async def findings(dsr: Any) -> list[dict[str, Any]]:

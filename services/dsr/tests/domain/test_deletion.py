@@ -195,6 +195,7 @@ def test_all_of_the_deadline_in_silence_is_escalated_once() -> None:
         SystemEscalated(request=REQUEST, account="a1", system="orders", stage="company", due_at=due, escalated_at=late),
     )
     assert escalate(changed(step), "orders", late) == Step()
+    assert answered(changed(step), "marketing").events == ()  # its stage waits for it all the same
 
 
 def test_a_system_that_keeps_failing_is_escalated_but_not_reminded() -> None:
