@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from ..people import Company, eventually
 from .ways import COMMANDS, OPERATORS, WAYS, Reads
 
 PARTNER = "walkco"
+OPENING = {"dsr": ["queries/personal.py"], "notifier": ["queries/accounts.py"]}
+"""The one module of a service that opens sealed values, with the record of each; the other services seal none."""
 OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "notifier": {"smtp_host": "localhost", "smtp_tls": "none"},
     "accounts": {"feed_dir": Path("feeds")},
@@ -52,6 +55,14 @@ def _ways_into(app: App, *more: APIRouter) -> Iterator[str]:
 def test_every_way_into_a_service_is_classified(service: str, runtime: Callable[..., Runtime[Any]]) -> None:
     app = _built(service, runtime)
     assert set(_ways_into(app, letters.router(runtime(service, None), app))) == {*WAYS[service], *OPERATORS}
+
+
+@pytest.mark.parametrize("service", sorted(WAYS))
+def test_sealed_values_are_opened_in_one_module_of_a_service(service: str) -> None:
+    source = Path(str(importlib.import_module(service).__file__)).parent
+    texts = {file.relative_to(source).as_posix(): file.read_text("utf-8") for file in source.rglob("*.py")}
+    opening = [name for name, text in texts.items() if re.search(r"\bsealing\s*\.open\b", text)]
+    assert opening == OPENING.get(service, [])
 
 
 def test_every_command_is_classified() -> None:

@@ -26,15 +26,6 @@ def calls(tree: ast.AST, owner: str, method: str) -> int:
     )
 
 
-def test_sealed_values_are_opened_in_one_place_only() -> None:
-    opening = {
-        file.relative_to(SOURCE).as_posix()
-        for file in SOURCE.rglob("*.py")
-        if calls(ast.parse(file.read_text("utf-8")), "sealing", "open")
-    }
-    assert opening == {"queries/personal.py"}
-
-
 def test_sql_stands_in_queries_only() -> None:
     for file in SOURCE.rglob("*.py"):
         if "queries" in file.parts:
