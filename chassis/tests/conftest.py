@@ -54,6 +54,12 @@ def database_url(servers: Servers) -> Iterator[str]:
     asyncio.run(databases.drop_database(superuser, name))
 
 
+@pytest.fixture(autouse=True)
+async def _debugged() -> None:
+    """The event loop checks more than usual where tasks are made and handed over; it costs a quarter of the time."""
+    asyncio.get_running_loop().set_debug(True)
+
+
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
     """A pool on the emptied database."""

@@ -63,7 +63,7 @@ async def test_nothing_is_lost_or_done_twice_whoever_dies(
     record_property("crash: SEED", seed)
     run, deaths = Run(company, seed), short(seed)
     kills = Random(seed).sample(AT_RANDOM, k=RANDOM_KILLS)  # noqa: S311 - repeatable, and nothing is secret here
-    await run.go(deaths, kills, deletions=DELETIONS)
+    await run.go(deaths, kills, deletions=DELETIONS, at_once=2)
     record_property("crash: deaths", ", ".join(f"{name} {point}" for name, point in run.deaths))
     record_property("crash: killed at random", ", ".join(run.kills.elements()))
 
