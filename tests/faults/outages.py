@@ -9,7 +9,6 @@ from pathlib import Path
 from chassis.consumer.subscription import REBALANCE_MS
 
 from ..people import Company
-from .cells import settle
 from .matrix import Cell
 from .moments import BEGIN
 from .place import ON_CHASSIS, RUNNING, Place
@@ -22,25 +21,25 @@ chassis.consumer.subscription.LONGEST_POLL_MS = {POLL_SECONDS * 1000}
 """Laid over the code by a module that the interpreter imports at its start: a consumer that must poll that often."""
 
 
-async def outlast_rebalance(place: Place, company: Company, server: str) -> None:
+async def outlast_rebalance(place: Place, company: Company, server: str) -> Story:
     """Longer than the session and than the time that a group waits for its members."""
-    await _outlast(place, company, server, REBALANCE_MS / 1000 + 5)
+    return await _outlast(place, company, server, REBALANCE_MS / 1000 + 5)
 
 
-async def outlast_poll(place: Place, company: Company, server: str, overlay: Path) -> None:
+async def outlast_poll(place: Place, company: Company, server: str, overlay: Path) -> Story:
     """Twice the longest time between two polls."""
     (overlay / "sitecustomize.py").write_text(OVERLAY)
     once = {"PYTHONPATH": str(overlay)}
     await asyncio.gather(*(company.off_loop(place.stack.restart, name, once) for name in ON_CHASSIS))
     await company.off_loop(place.stack.wait, *ON_CHASSIS)
     try:
-        await _outlast(place, company, server, 2 * POLL_SECONDS + 1)
+        return await _outlast(place, company, server, 2 * POLL_SECONDS + 1)
     finally:
         await asyncio.gather(*(company.off_loop(place.stack.restart, name) for name in ON_CHASSIS))
         await company.off_loop(place.stack.wait, *ON_CHASSIS)
 
 
-async def _outlast(place: Place, company: Company, server: str, seconds: float) -> None:
+async def _outlast(place: Place, company: Company, server: str, seconds: float) -> Story:
     story = Story(company, Cell(server, "kill", "batch"), await company.register("patient", order=True))
     pids = [place.stack.pid(name) for name in RUNNING]
     async with BEGIN["batch"](story):
@@ -50,4 +49,4 @@ async def _outlast(place: Place, company: Company, server: str, seconds: float) 
     await company.off_loop(place.start_servers)
     await company.off_loop(place.stack.wait, *RUNNING)
     assert pids == [place.stack.pid(name) for name in RUNNING], "somebody ended in the outage"
-    await settle(company, story)
+    return story

@@ -82,3 +82,16 @@ def timings(folder: Path = FOLDER) -> list[Timing]:
 def done(folder: Path = FOLDER) -> set[int]:
     """The rounds in which everything held."""
     return {each.number for _, each in rounds(folder) if not each.broken}
+
+
+def write_cells(passed: dict[str, float], folder: Path = FOLDER) -> None:
+    """Note the faults at moments that were survived: seconds by the id of the cell (`tests/faults/matrix.py`)."""
+    folder.mkdir(exist_ok=True)
+    (folder / "cells.json").write_text(json.dumps(passed, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+def cells(folder: Path = FOLDER) -> dict[str, float]:
+    """What `write_cells` noted."""
+    noted = folder / "cells.json"
+    found: dict[str, float] = json.loads(noted.read_text("utf-8")) if noted.exists() else {}
+    return found

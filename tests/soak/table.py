@@ -1,16 +1,18 @@
-"""`python -m tests.soak.table`: write `docs/faults.md` from the rounds that stand in `docs/faults/`."""
+"""`python -m tests.soak.table`: write `docs/faults.md` from the rounds and cells that stand in `docs/faults/`."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from local_stack import ROOT
 from local_stack.layout import EVERY
 
 from ..crash.plan import REACHED, TIMES
 from ..crash.watching import Seen, together
-from .results import KILLS, ROUNDS, Round, Timing, rounds, timings
+from ..faults.matrix import ALL, FAULTS, MOMENTS, VICTIMS, Cell
+from .results import KILLS, ROUNDS, Round, Timing, cells, rounds, timings
 
 PAGE = ROOT / "docs" / "faults.md"
+SHORT_WORDS = {fault: words.partition(";")[0].partition(":")[0] for fault, words in FAULTS.items()}
 SEEN = {
     "inbox_skips": "events recognised by an inbox as applied already, at least",
     "relay_repeats": "records that stand on a topic once more, with the same id and number",
@@ -42,12 +44,12 @@ table names the revision, and a `+` means with changes that were not committed. 
 """
 
 
-def page(found: list[tuple[str, Round]], timed: list[Timing], shards: int = 2) -> str:
+def page(found: list[tuple[str, Round]], timed: list[Timing], played: Mapping[str, float], shards: int = 2) -> str:
     """The page as text."""
     last = {each.number: each for _, each in found}
     done = [each for each in last.values() if not each.broken]
     parts = [HEAD.format(shards=shards), _summary(done, found), _seen(done), _matrix(done), _killed(done)]
-    return "\n".join([*parts, _rounds(found), _timings(timed)])
+    return "\n".join([*parts, _rounds(found), _cells(played), _timings(timed)])
 
 
 def _summary(done: list[Round], found: list[tuple[str, Round]]) -> str:
@@ -108,6 +110,30 @@ def _rounds(found: list[tuple[str, Round]]) -> str:
     return "## The rounds\n\n" + _table(names, rows)
 
 
+def _cells(played: Mapping[str, float]) -> str:
+    names = {str(cell) for cell in ALL}
+    possible = sum(not cell.makes_no_sense for cell in ALL)
+    others = ", ".join(f"{name} ({seconds:.0f} s)" for name, seconds in sorted(played.items()) if name not in names)
+    about = (
+        "`make faults`: who fails, how, and at which moment of the work of all others (`tests/faults/matrix.py`); the\n"
+        "seconds until everybody was ready again. Then too everything is counted. A dash is a combination that makes\n"
+        f"no sense, an empty field one that has not been played. {len(names & played.keys())} of {possible} are played"
+        f"{f'; further cases: {others}' if others else ''}.\n"
+    )
+    rows = [
+        (victim, words, *(_took(Cell(victim, fault, moment), played) for moment in MOMENTS))
+        for victim in VICTIMS
+        for fault, words in SHORT_WORDS.items()
+    ]
+    return f"## Faults at moments\n\n{about}\n" + _table(("who", "fault", *MOMENTS), rows)
+
+
+def _took(cell: Cell, played: Mapping[str, float]) -> str:
+    if cell.makes_no_sense:
+        return "-"
+    return f"{played[str(cell)]:.0f}" if str(cell) in played else ""
+
+
 def _timings(timed: list[Timing]) -> str:
     about = (
         "Whether the time of an answer tells if an address has an account: known and unknown addresses in an order\n"
@@ -135,7 +161,7 @@ def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def write() -> None:
     """Write the page."""
-    PAGE.write_text(page(rounds(), timings()), "utf-8")
+    PAGE.write_text(page(rounds(), timings(), cells()), "utf-8")
 
 
 if __name__ == "__main__":

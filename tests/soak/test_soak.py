@@ -56,17 +56,19 @@ def test_what_was_written_is_done_unless_it_was_broken(tmp_path: Path, monkeypat
 
 def test_the_page_counts_what_was_done_and_tells_what_was_broken() -> None:
     broken = replace(ROUND, number=7, broken=["closed_once: twice"])
-    told = table.page([("1/2", ROUND), ("1/2", broken)], [])
+    told = table.page([("1/2", ROUND), ("1/2", broken)], [], {"dsr-kill-idle": 4.2, "bad-deploy": 20})
 
     assert "| rounds done, with every invariant | 1 of 10 |" in told
     assert "| kills at random | 25 of 1000 |" in told
     assert "| `timers.before-commit` | 2 |" in told
     assert "closed_once: twice" in told
+    assert "| dsr | SIGKILL | 4 |  |" in told
+    assert "1 of 162 are played; further cases: bad-deploy (20 s)." in told
 
 
 def test_the_page_is_that_of_the_results() -> None:
     """Given `make soak-table` was run and both were committed."""
-    assert table.PAGE.read_text("utf-8") == table.page(results.rounds(), results.timings())
+    assert table.PAGE.read_text("utf-8") == table.page(results.rounds(), results.timings(), results.cells())
 
 
 def test_a_result_is_read_as_it_was_written() -> None:
