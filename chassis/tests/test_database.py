@@ -1,5 +1,7 @@
 """A lost connection is told as such, however the client library words it; an idle transaction is lost in time."""
 
+from unittest.mock import AsyncMock, Mock
+
 import asyncpg
 import pytest
 
@@ -36,6 +38,27 @@ async def test_a_connection_that_the_pool_has_dropped_is_a_lost_one(pool: Pool, 
         await _use_a_lost_one(pool, servers)
     async with transaction(pool) as tx:
         assert await tx.fetchval("SELECT 1") == 1
+
+
+async def _misunderstand(pool: Pool, seen: list[int]) -> None:
+    async with transaction(pool) as tx:
+        seen.append(await tx.fetchval("SELECT pg_backend_pid()"))
+        raise asyncpg.InternalClientError("cannot process message")
+
+
+async def test_a_server_that_the_client_does_not_understand_is_away(pool: Pool) -> None:
+    """As when it is killed in the middle of an answer."""
+    seen: list[int] = []
+    with pytest.raises(Unavailable):
+        await _misunderstand(pool, seen)
+    async with transaction(pool) as tx:
+        assert await tx.fetchval("SELECT pg_backend_pid()") not in seen
+
+
+async def test_a_server_that_cannot_be_understood_from_the_start_is_away() -> None:
+    pool = Mock(acquire=AsyncMock(side_effect=asyncpg.InternalClientError("while authenticating")))
+    with pytest.raises(Unavailable):
+        await _misunderstand(pool, [])
 
 
 async def test_a_transaction_in_which_nothing_happens_ends_after_ten_seconds(pool: Pool) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from chassis.app.runtime import Runtime
 from chassis.database import Pool, open_pool
-from chassis.problems import LARGEST_BODY
 from chassis.testing import client
 from local_stack.ports import free_port
+from privacy_contracts.envelope import LARGEST_BODY
 
 from .conftest import effects
 from .sample import SERVICE, Sample

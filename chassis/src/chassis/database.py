@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Never, TypeAlias
 
 import asyncpg
@@ -68,13 +68,15 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """
     try:
         connection = await pool.acquire(timeout=10)
-    except (asyncpg.PostgresError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError) as error:
         raise Unavailable("database away") from error
     try:
         async with connection.transaction():
             yield connection
             await connection.execute("SELECT 1")
     except Exception as error:
+        if isinstance(error, asyncpg.InternalClientError):  # a server that dies says what the client did not expect
+            connection.terminate()
         if _is_lost(connection):
             raise Unavailable("connection lost") from error
         raise
@@ -84,10 +86,9 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
 
 def _is_lost(connection: Connection) -> bool:
     """Whether the connection is gone; asyncpg may have taken it out of the pool already, and then refuses to say."""
-    try:
+    with suppress(asyncpg.InterfaceError):
         return connection.is_closed()
-    except asyncpg.InterfaceError:
-        return True
+    return True
 
 
 def affected(status: str) -> int:

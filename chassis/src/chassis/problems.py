@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.database import is_transient
 from chassis.telemetry import span
+from privacy_contracts.envelope import LARGEST_BODY
 
 log = logging.getLogger(__name__)
-LARGEST_BODY = 64 * 1024
 
 
 @dataclass
