@@ -62,7 +62,6 @@ fetch_list() {
   [ "$status" = 200 ] && [ "$(head -n 1 "$DATA_DIR/list" | tr -d '\r')" = account,email ] || return 1
   tr -d '\r' <"$DATA_DIR/list" | sed 1d >"$DATA_DIR/lines" && keep "$DATA_DIR/lines" || return 1
   tr -d '\r' <"$DATA_DIR/head" | sed -n 's/^[Ee][Tt][Aa][Gg]: *//p' >"$etag"
-  rm -f "$DATA_DIR/list" "$DATA_DIR/lines" "$DATA_DIR/head"
 }
 
 # The value of each "value" in the JSON on standard input, one a line. A string may hold whatever JSON has signs for; one
@@ -144,6 +143,7 @@ do_tasks() {
 
 round() {
   fetch_list || say "the list has to wait"
+  rm -f "$DATA_DIR/list" "$DATA_DIR/lines" "$DATA_DIR/head" "$subscribers.new" # of a round that was killed or failed too
   do_tasks || say "the tasks have to wait"
 }
 

@@ -85,6 +85,18 @@ def test_killed_while_it_asks_it_has_changed_nothing_and_asks_again(world: World
     assert (world.subscribers, outcomes(world)) == ([], ["done"])
 
 
+def test_what_a_killed_round_left_of_a_list_is_gone_after_the_next(world: World) -> None:
+    """Also where the list itself is unchanged, or cannot be had."""
+    world.listed = {"a1": "ann@example.com"}
+    world.once()
+    for status in ({}, {"/accounts/v1/marketing-list": 503}):
+        world.status = status
+        for name in ("list", "lines", "head", "subscribers.csv.new"):
+            Path(world.data, name).write_text("a1,ann@example.com\n")
+        world.once()
+        assert [file.name for file in world.data.iterdir() if "@" in file.read_text()] == ["subscribers.csv"]
+
+
 def test_a_person_who_cannot_be_asked_for_waits_alone_and_is_not_answered_wrongly(world: World) -> None:
     """Dsr away for one; an answer that is not understood; an address that is gone, with and without an account."""
     world.listed = {"a1": "ann@example.com", "d1": "dora@example.com"}
