@@ -164,6 +164,28 @@ async def test_nobody_is_reminded_told_or_asked_about_it_any_more_and_its_task_s
         assert [task["request"] for task in answer.json()["tasks"]] == [str(request)]
 
 
+async def test_a_person_without_an_account_is_told_to_ask_again_since_nobody_can_be_looked_for(
+    dsr: Any, text_of: Any
+) -> None:
+    """The address goes with the last mail; whoever comes back later is told none."""
+    request, link = await dsr.deleting("guest@example.org")
+    for system in ("marketing", "support"):
+        await dsr.reply(request, system, account=None)
+    await dsr.pass_time(DUE)
+    await leave(dsr, request)
+    for system in ("consent", "notifier", "audit", "accounts"):
+        await dsr.relay()
+        await dsr.reply(request, system, account=None)
+    await dsr.relay()
+    answer = await dsr.http.get(f"/v1/requests/{request}/identifiers", headers=dsr.headers("orders", "system"))
+    assert answer.status_code == 410
+    assert "once they are back, please ask us again" in text_of((await dsr.http.get(link)).text)
+    known, link = await silent(dsr)
+    await leave(dsr, known)
+    await the_others_answer(dsr, known)
+    assert "ask us again" not in text_of((await dsr.http.get(link)).text)
+
+
 async def test_where_accounts_is_outstanding_nothing_says_that_the_account_is_gone(dsr: Any, text_of: Any) -> None:
     request, link = await silent(dsr)
     await dsr.reply(request, "orders")
