@@ -74,7 +74,36 @@ async def test_a_proof_stays_good_for_the_account_that_took_the_request_over(dsr
     request, _ = await dsr.confirmed("Ann@example.com")
     await dsr.customer("a1", "ann@example.com")
     await dsr.pass_time(timedelta(days=3))
-    assert (await fetched(dsr, request)).json()["identifiers"] == [{"kind": "email", "value": "ann@example.com"}]
+    assert (await fetched(dsr, request)).json()["identifiers"] == [{"kind": "email", "value": "Ann@example.com"}]
+
+
+async def test_an_account_that_took_a_request_over_and_then_another_address_changes_nothing_about_whom_it_is(
+    dsr: Any,
+) -> None:
+    """Else whoever opens an account with the address of another keeps that one's deletion and last mail away."""
+    request, _ = await dsr.confirmed(VICTIM)
+    await dsr.customer("m1", VICTIM)
+    await dsr.customer("m1", MINE, version=2)
+    await dsr.pass_time(timedelta(days=3))
+    assert (await fetched(dsr, request)).json()["identifiers"] == [{"kind": "email", "value": VICTIM}]
+    await dsr.answered_by_all(request, "m1")
+    assert (await dsr.message(request, "completion")).json()["to"] == VICTIM
+    await dsr.mail_ended("completion", request)
+    assert await dsr.held(request) == set()
+
+
+async def test_what_was_typed_and_never_proven_is_no_place_for_an_accounts_last_mail(dsr: Any) -> None:
+    request = await dsr.ask(VICTIM)
+    await dsr.link(request)
+    await dsr.customer("m1", VICTIM)
+    await dsr.customer("m1", MINE, version=2)
+    await dsr.deliver(AccountDeleted(id="m1", version=3, deleted_at=START))
+    assert await learns_nothing(dsr, request)
+    assert "typed_address" not in await dsr.held(request)
+    for system in ("orders", "marketing", "support", "consent", "notifier", "audit"):
+        await dsr.reply(request, system, account="m1")
+        await dsr.relay()
+    assert (await dsr.message(request, "completion")).json()["to"] == MINE
 
 
 @pytest.mark.parametrize("end", ["withdraw", "expire", "start", "the account"])

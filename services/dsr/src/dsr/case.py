@@ -94,14 +94,16 @@ async def match_all(tx: Connection, desk: Desk, address: str, now: datetime) -> 
 
 
 async def matched(tx: Connection, desk: Desk, request: Request, now: datetime) -> Request:
-    """The request, an account's from now on if its typed address has become one's. The row is locked by the caller."""
+    """The request, an account's from now on if its typed address has become one's. The row is locked by the caller.
+
+    The typed address stays until the start: it is the one that the person proves, whatever the account says later.
+    """
     held = await requests.fingerprint(tx, request.id)
     account = await accounts.by_fingerprint(tx, held) if held else None
     decided = decide.match(request, account, now) if account else None
     if not isinstance(decided, Decided):
         return request
     await _store(tx, decided, now)
-    await destroy_typed_address(tx, desk, request.id)
     return decided.request
 
 
@@ -123,16 +125,12 @@ async def give_up(tx: Connection, request: Request, now: datetime) -> None:
         await _store(tx, decided, now)
 
 
-async def forget_typed_address(tx: Connection, desk: Desk, request_id: UUID) -> None:
-    """Destroy the typed address and its key, if they are still there, and its hash."""
-    await destroy_typed_address(tx, desk, request_id)
-    await requests.clear_fingerprint(tx, request_id)
-
-
-async def destroy_typed_address(tx: Connection, desk: Desk, request_id: UUID) -> None:
-    """The same where an account has the address; the hash tells at the start whether it still has it."""
+async def forget_typed_address(tx: Connection, desk: Desk, request_id: UUID, *, but_its_hash: bool = False) -> None:
+    """Destroy the typed address and its key, if they are still there; its hash too, unless the start needs it."""
     if await requests.clear_typed_address(tx, request_id):
         await desk.sealing.erase(tx, owner_of_request(request_id))
+    if not but_its_hash:
+        await requests.clear_fingerprint(tx, request_id)
 
 
 async def forget_final_address(tx: Connection, desk: Desk, request_id: UUID) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from chassis.database import Connection
 from chassis.telemetry import traceparent
-from dsr.case import destroy_typed_address
+from dsr.case import forget_typed_address
 from dsr.domain import requests as decide
 from dsr.domain import verification
 from dsr.domain.requests import Request
@@ -111,7 +111,7 @@ async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) ->
         return request
     bound = decide.bind(request, account)
     await requests.store(tx, bound)
-    await destroy_typed_address(tx, desk, request.id)
+    await forget_typed_address(tx, desk, request.id, but_its_hash=True)
     return bound
 
 

@@ -171,21 +171,20 @@ async def bury(tx: Connection, desk: Desk, account: str, at: datetime) -> None:
 async def _hold_final_address(tx: Connection, desk: Desk, request: Request, now: datetime) -> bool:
     """Seal the address onto the request: systems look for it, and the last mail goes to it when every copy is gone.
 
-    It is the account's, or the one that a person without an account typed and proved, which is held once from here on.
+    It is the one that a person typed and proved without an account then, else the account's; held once from here on.
     False where there is none any more.
     """
-    access, link_went_to = (
-        Access(f"service/{SYSTEM}", "request", request.id),
-        await requests.fingerprint(tx, request.id),
-    )
-    if request.account is not None:
-        address = await account_address(tx, desk.sealing, request.account, access, now)
-    else:
+    access, address = Access(f"service/{SYSTEM}", "request", request.id), None
+    if request.verified_at is not None:
         address = await typed_address(tx, desk.sealing, request.id, access, now)
-    if address is not None:
-        sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, FINAL)
-        proven = decide.proves(request, link_went_to, desk.fingerprint(address))
-        await requests.set_final_address(tx, request.id, sealed, proven=proven)
+    if address is None and request.account is not None:
+        address = await account_address(tx, desk.sealing, request.account, access, now)
+    if address is None:
+        await case.forget_typed_address(tx, desk, request.id)
+        return False
+    sealed = await desk.sealing.seal(tx, owner_of_request(request.id), address, FINAL)
+    proven = decide.proves(request, await requests.fingerprint(tx, request.id), desk.fingerprint(address))
+    await requests.set_final_address(tx, request.id, sealed, proven=proven)
     await requests.clear_typed_address(tx, request.id)
     await requests.clear_fingerprint(tx, request.id)
-    return address is not None
+    return True

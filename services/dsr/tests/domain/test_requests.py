@@ -268,7 +268,7 @@ def test_a_mail_to_somebody_else_ends_no_address() -> None:
         ({"verified_at": NOW}, b"other", False),
         ({"verified_at": NOW}, None, False),
         ({}, b"one", False),
-        ({"verified_at": NOW, "account": None}, None, True),
+        ({"verified_at": NOW, "account": None}, b"one", True),
     ],
 )
 def test_an_address_is_proven_that_the_used_link_went_to(

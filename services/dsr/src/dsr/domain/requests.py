@@ -160,9 +160,9 @@ def proves(request: Request, link_went_to: bytes | None, held: bytes) -> bool:
     """Whether the address that is held, as its keyed hash, is the one that the person proved by the link.
 
     An account may have taken another one since, of which nobody knows whose it is; and an account that is closed in its
-    own system starts a request that nobody has verified. Without an account it is the one that was typed.
+    own system starts a request that nobody has verified.
     """
-    return request.verified_at is not None and (request.account is None or link_went_to == held)
+    return request.verified_at is not None and link_went_to == held
 
 
 def verify(request: Request, now: datetime) -> Decided | Refused:

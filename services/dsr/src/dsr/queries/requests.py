@@ -121,13 +121,14 @@ async def clear_fingerprint(tx: Connection, request_id: UUID) -> None:
 
 
 async def clear_fingerprints_of(tx: Connection, account: str) -> None:
-    """The same for all requests of an account that is gone.
+    """The same for the requests of an account that is gone, but for those that hold an address of their own.
 
     One that somebody works on is left to its own end: to wait for it could be to wait in a circle.
     """
     await tx.execute(
         "UPDATE dsr.requests SET fingerprint = NULL WHERE id IN ("
-        " SELECT id FROM dsr.requests WHERE account = $1 AND fingerprint IS NOT NULL FOR UPDATE SKIP LOCKED)",
+        " SELECT id FROM dsr.requests WHERE account = $1 AND fingerprint IS NOT NULL AND typed_address IS NULL"
+        " FOR UPDATE SKIP LOCKED)",
         account,
     )
 
