@@ -92,6 +92,16 @@ async def test_an_account_that_took_a_request_over_and_then_another_address_chan
     assert await dsr.held(request) == set()
 
 
+async def test_a_further_link_goes_to_whoever_had_the_first(dsr: Any) -> None:
+    """Else whoever opens an account with the address of another could take that one's request back."""
+    request = await dsr.ask(VICTIM)
+    await dsr.link(request)
+    await dsr.customer("m1", VICTIM)
+    await dsr.customer("m1", MINE, version=2)
+    again = (await dsr.message(request)).json()
+    assert (again["template"], again["to"]) == ("verification", VICTIM)
+
+
 async def test_what_was_typed_and_never_proven_is_no_place_for_an_accounts_last_mail(dsr: Any) -> None:
     request = await dsr.ask(VICTIM)
     await dsr.link(request)

@@ -53,7 +53,10 @@ class Message(BaseModel):
 
 
 async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, now: datetime) -> Message | None:
-    """The mail that answers a receipt, with a link: to an account's known address, else an honest one to that typed."""
+    """The mail that answers a receipt, with a link: to an account's known address, else an honest one to that typed.
+
+    A further link goes to where the first went, whatever address the account took meanwhile, while that is held.
+    """
     request = await requests.lock(tx, request_id)
     if request is None or not decide.has_reader(request):
         return None
@@ -61,12 +64,12 @@ async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, no
         request = await _bound(tx, desk, request, now)
         if request is None:
             return None
-    if request.account is None:
-        to = await typed_address(tx, desk.sealing, request_id, access, now)
-    else:
-        to = await account_address(tx, desk.sealing, request.account, access, now)
-        if to is not None and desk.fingerprint(to) != await requests.fingerprint(tx, request_id):
-            await requests.clear_fingerprint(tx, request_id)  # links went to two addresses: a click proves neither
+    to = await account_address(tx, desk.sealing, request.account, access, now) if request.account else None
+    if to is None or desk.fingerprint(to) != await requests.fingerprint(tx, request_id):
+        typed = await typed_address(tx, desk.sealing, request_id, access, now)
+        if typed is None:
+            await requests.clear_fingerprint(tx, request_id)  # links go to two addresses: a click proves neither
+        to = typed or to
     if to is None:
         return None
     template: Template = "verification" if request.account else "unknown_address"
