@@ -60,7 +60,7 @@ async def first(tx: Connection, desk: Desk, request_id: UUID, access: Access, no
     request = await requests.lock(tx, request_id)
     if request is None or not decide.has_reader(request):
         return None
-    if request.account is None:
+    if request.account is None or await requests.mailbox(tx, request_id):  # an account's already, and yet to be counted
         request = await _bound(tx, desk, request, now)
         if request is None:
             return None
@@ -102,7 +102,7 @@ async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) ->
     fingerprint, mailbox = await requests.fingerprint(tx, request.id), await requests.mailbox(tx, request.id)
     if fingerprint is None or mailbox is None:
         return None
-    account = await accounts.by_fingerprint(tx, fingerprint)
+    account = request.account or await accounts.by_fingerprint(tx, fingerprint)
     counted = verification.counted(account, fingerprint, mailbox)
     written = await links.requests_written_about(tx, counted, now)
     repeated = await links.was_written_about(tx, counted, request.id)
@@ -110,7 +110,7 @@ async def _bound(tx: Connection, desk: Desk, request: Request, now: datetime) ->
         return None
     await links.count_message(tx, counted, request.id, now)
     await forget_later(tx, now)
-    if account is None:
+    if account is None or request.account:
         return request
     bound = decide.bind(request, account)
     await requests.store(tx, bound)
