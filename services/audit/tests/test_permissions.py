@@ -31,6 +31,19 @@ async def test_nothing_recorded_can_be_changed(audit: Service) -> None:
     assert await audit.rows() == [(0,), (1,)]
 
 
+@pytest.mark.promise(76)
+async def test_the_role_may_read_and_append_and_no_more(audit: Service) -> None:
+    """The trigger refuses the rest with the same words, so the rights are looked at by themselves."""
+    for table in ("entries", "findings", "resolutions"):
+        rights = await audit.pool.fetch(
+            "SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES']) AS p"
+            " WHERE CASE WHEN p IN ('DELETE', 'TRUNCATE') THEN has_table_privilege($1, p)"
+            " ELSE has_any_column_privilege($1, p) END",
+            f"audit.{table}",
+        )
+        assert [row["p"] for row in rights] == ["SELECT", "INSERT"], table
+
+
 GUARDS = (
     "INSERT INTO audit.entries SELECT * FROM audit.entries WHERE index = 0"
     " ON CONFLICT (index) DO UPDATE SET subject = 'account/other'",
