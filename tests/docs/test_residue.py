@@ -8,7 +8,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from accounts.settings import Settings
-from dsr.domain.deadlines import KEEP_FINAL_ADDRESS
+from dsr.domain.deadlines import KEEP_FINAL_ADDRESS, KEEP_FOR_OUTSTANDING
 from local_stack import ROOT
 from local_stack.postgres import SETTINGS
 from privacy_contracts.topology import topics
@@ -57,6 +57,7 @@ def test_what_is_asked_of_the_operator_is_what_is_computed_with(said: str, promi
 
 def test_the_last_mail_is_held_as_long_as_is_computed_with() -> None:
     assert PROMISED.last_mail == KEEP_FINAL_ADDRESS
+    assert f"until it answers, {KEEP_FOR_OUTSTANDING.days} days at most" in SECTION
 
 
 def test_the_local_stack_keeps_to_what_is_asked_of_postgres() -> None:

@@ -136,16 +136,17 @@ async def test_a_real_answer_while_the_request_runs_takes_its_place(dsr: Any, te
     assert "Not confirmed" not in page
 
 
-async def test_one_after_the_closing_is_recorded_and_changes_nothing(dsr: Any) -> None:
-    request, _ = await silent(dsr)
+async def test_one_after_the_closing_takes_its_place_too(dsr: Any, text_of: Any) -> None:
+    request, link = await silent(dsr)
     await leave(dsr, request)
     await the_others_answer(dsr, request)
     events = len(await dsr.everything())
     await dsr.reply(request, "orders")
     assert len(await dsr.everything()) == events
     replies = await dsr.pool.fetch("SELECT effect FROM dsr.replies WHERE system = 'orders'")
-    assert [row["effect"] for row in replies] == ["none"]
-    assert [each["system"] for each in (await dsr.message(request, "completion")).json()["outstanding"]] == ["orders"]
+    assert [row["effect"] for row in replies] == ["final"]
+    assert "Your data is deleted" in text_of((await dsr.http.get(link)).text)
+    assert (await dsr.message(request, "completion")).json()["outstanding"] == []
 
 
 async def test_nobody_is_reminded_told_or_asked_about_it_any_more_and_its_task_stays(dsr: Any) -> None:
@@ -164,26 +165,35 @@ async def test_nobody_is_reminded_told_or_asked_about_it_any_more_and_its_task_s
         assert [task["request"] for task in answer.json()["tasks"]] == [str(request)]
 
 
-async def test_a_person_without_an_account_is_told_to_ask_again_since_nobody_can_be_looked_for(
+async def test_a_system_that_comes_back_still_learns_whom_to_look_for_until_it_has_answered(
     dsr: Any, text_of: Any
 ) -> None:
-    """The address goes with the last mail; whoever comes back later is told none."""
-    request, link = await dsr.deleting("guest@example.org")
-    for system in ("marketing", "support"):
-        await dsr.reply(request, system, account=None)
-    await dsr.pass_time(DUE)
-    await leave(dsr, request)
-    for system in ("consent", "notifier", "audit", "accounts"):
-        await dsr.relay()
-        await dsr.reply(request, system, account=None)
-    await dsr.relay()
-    answer = await dsr.http.get(f"/v1/requests/{request}/identifiers", headers=dsr.headers("orders", "system"))
-    assert answer.status_code == 410
-    assert "once they are back, please ask us again" in text_of((await dsr.http.get(link)).text)
-    known, link = await silent(dsr)
-    await leave(dsr, known)
-    await the_others_answer(dsr, known)
-    assert "ask us again" not in text_of((await dsr.http.get(link)).text)
+    """The last mail does not end the address then; the answer does, or the 45th day."""
+    for late in (False, True):
+        request, link = await dsr.deleting(f"guest{late}@example.org")
+        for system in ("marketing", "support"):
+            await dsr.reply(request, system, account=None)
+        await dsr.pass_time(DUE)
+        await leave(dsr, request)
+        for system in ("consent", "notifier", "audit", "accounts"):
+            await dsr.relay()
+            await dsr.reply(request, system, account=None)
+        await dsr.mail_ended("completion", request)
+        await dsr.pass_time(timedelta(days=44))
+        assert (await identifiers(dsr, request)).status_code == 200
+        assert (await identifiers(dsr, request, "marketing")).status_code == 410
+        assert "we keep your mail address, sealed, until they have answered" in text_of((await dsr.http.get(link)).text)
+        if late:
+            await dsr.pass_time(timedelta(days=1))
+        else:
+            await dsr.reply(request, "orders", account=None)
+            await dsr.pass_time(timedelta(0))
+        assert (await identifiers(dsr, request)).status_code == 410
+        assert "final_address" not in await dsr.held(request)
+
+
+async def identifiers(dsr: Any, request: UUID, system: str = "orders") -> Any:
+    return await dsr.http.get(f"/v1/requests/{request}/identifiers", headers=dsr.headers(system, "system"))
 
 
 async def test_where_accounts_is_outstanding_nothing_says_that_the_account_is_gone(dsr: Any, text_of: Any) -> None:

@@ -197,7 +197,7 @@ def test_a_last_mail_over_silent_systems_names_them_and_claims_no_end(letters: L
         assert "We remain obliged to delete what these systems hold" in body
         assert "§7022" in body
         assert ("The account is gone." in body) is account
-        assert ("they are back, please ask us again" in body) is not account  # nobody holds a guest's address any more
+        assert ("For them alone we keep your address" in body) is not account
         for claim in ("It is done", "has been done"):
             assert claim not in body
 

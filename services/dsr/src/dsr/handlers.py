@@ -6,7 +6,7 @@ from chassis.database import Connection
 from dsr import case, orchestration
 from dsr.domain import requests as decide
 from dsr.domain.accounts import supersedes
-from dsr.domain.deletion import SYSTEM
+from dsr.domain.deletion import SYSTEM, Deletion
 from dsr.queries import accounts, requests, tasks
 from dsr.queries.personal import EMAIL, owner_of_account
 from dsr.settings import Desk
@@ -56,7 +56,8 @@ def build(desk: Desk, clock: Clock) -> Handlers:
         request = await requests.lock(tx, notice.request) if notice.request else None
         if request is None:
             return
-        match decide.spent(request, notice):
+        after = Deletion(request, (), await tasks.of_request(tx, request.id))
+        match decide.spent(request, notice, looked_for=after.looked_for):
             case "final":
                 await case.forget_final_address(tx, desk, request.id)
             case "typed":

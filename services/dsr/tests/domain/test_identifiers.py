@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -43,8 +44,12 @@ def test_whoever_has_answered_learns_no_more(status: str) -> None:
     assert learns(deletion(tasks=answered), "orders") == Refused("over")
 
 
-def test_after_the_closing_whoever_was_silent_learns_no_more_either() -> None:
+def test_after_the_closing_only_who_is_outstanding_learns() -> None:
     assert learns(deletion("closed"), "orders") == Refused("over")
+    left = Task("orders", "company", "kafka", None, 10, ("orders",), "asked", 1, left_at=AT)
+    assert learns(deletion("closed", (left,)), "orders") == left
+    assert learns(deletion("closed", (left,), proven=False), "orders") == Refused("over")
+    assert learns(deletion("closed", (replace(left, status="done"),)), "orders") == Refused("over")
 
 
 def test_an_address_that_nobody_proved_is_told_to_nobody() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dsr.domain.deadlines import KEEP_FINAL_ADDRESS, KEEP_FOR_OUTSTANDING
 from dsr.domain.deletion import Deletion, Step, ask_again, escalate, leave_outstanding, remind
 from dsr.domain.requests import Refused
 from privacy_contracts.requests import DeletionRequested, RequestClosed, SystemLeftOutstanding
@@ -104,10 +105,30 @@ def test_the_last_system_may_be_left_which_closes() -> None:
     assert closed.outstanding == ["accounts"]
 
 
-@pytest.mark.parametrize("kind", ["done", "failed"])
-def test_an_answer_after_the_closing_changes_nothing(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["done", "retained", "not_found"])
+def test_an_answer_after_the_closing_still_counts_and_ends_the_need_for_the_address(kind: str) -> None:
     waiting = after(("orders", "done"), ("marketing", "done"), ("dsr", "retained"))
-    assert answered(changed(went_on(waiting, "accounts")), "accounts", kind) == Step()
+    closed = changed(went_on(waiting, "accounts"))
+    step = answered(closed, "accounts", kind)
+    assert changed(step).tasks[-1].status == kind
+    assert (changed(step).request, step.events, step.effect) == (closed.request, (), "final")
+    [alarm] = step.alarms
+    assert (alarm.kind, alarm.due_at) == ("destroy_address", DUE_DAY + KEEP_FINAL_ADDRESS)
+    assert answered(changed(step), "accounts") == Step()
+
+
+def test_the_address_stays_until_the_last_that_is_outstanding_has_answered() -> None:
+    waiting = after(("orders", "done"), ("marketing", "done"), ("dsr", "retained"))
+    proven = replace(waiting, request=replace(waiting.request, address_proven=True))
+    [alarm] = went_on(proven, "accounts").alarms
+    assert alarm.due_at == DUE_DAY + KEEP_FOR_OUTSTANDING
+    [alarm] = went_on(waiting, "accounts").alarms
+    assert alarm.due_at == DUE_DAY + KEEP_FINAL_ADDRESS, "nobody may learn one that nobody proved"
+
+
+def test_a_failure_after_the_closing_changes_nothing() -> None:
+    waiting = after(("orders", "done"), ("marketing", "done"), ("dsr", "retained"))
+    assert answered(changed(went_on(waiting, "accounts")), "accounts", "failed") == Step()
 
 
 def test_nobody_looks_after_the_silence_of_a_system_that_was_left() -> None:

@@ -237,28 +237,32 @@ def ended(template: str, unanswered: int | None = None) -> NoticeSent | NoticeFa
 
 @pytest.mark.parametrize("notice", [ended("completion"), ended("completion", 0), ended("completion", 2)])
 def test_the_last_address_has_no_use_after_the_last_mail(notice: NoticeSent | NoticeFailed) -> None:
-    assert spent(given("closed", outcome="completed"), notice) == "final"
+    assert spent(given("closed", outcome="completed"), notice, looked_for=False) == "final"
+
+
+def test_after_the_last_mail_systems_that_are_outstanding_may_look_for_it() -> None:
+    assert spent(given("closed", outcome="completed"), ended("completion"), looked_for=True) is None
 
 
 @pytest.mark.parametrize("template", ["verification", "unknown_address"])
 def test_the_typed_address_has_none_when_the_first_mail_cannot_have_arrived(template: str) -> None:
-    assert spent(RECEIVED.request, ended(template, 0)) == "typed"
+    assert spent(RECEIVED.request, ended(template, 0), looked_for=False) == "typed"
 
 
 @pytest.mark.parametrize("template", ["verification", "unknown_address"])
 @pytest.mark.parametrize("unanswered", [None, 1])
 def test_the_typed_address_stays_while_somebody_may_have_the_link(template: str, unanswered: int | None) -> None:
-    assert spent(RECEIVED.request, ended(template, unanswered)) is None
+    assert spent(RECEIVED.request, ended(template, unanswered), looked_for=False) is None
 
 
 @pytest.mark.parametrize("status", ["verified", "confirmed", "deleting"])
 def test_the_typed_address_stays_once_the_link_was_used(status: str) -> None:
-    assert spent(replace(RECEIVED.request, status=status), ended("unknown_address", 0)) is None  # type: ignore[arg-type]  # as above
+    assert spent(replace(RECEIVED.request, status=status), ended("unknown_address", 0), looked_for=False) is None  # type: ignore[arg-type]  # as above
 
 
 def test_a_mail_to_somebody_else_ends_no_address() -> None:
-    assert spent(given("deleting"), ended("escalation")) is None
-    assert spent(given("received"), ended("escalation", 0)) is None
+    assert spent(given("deleting"), ended("escalation"), looked_for=False) is None
+    assert spent(given("received"), ended("escalation", 0), looked_for=False) is None
 
 
 @pytest.mark.parametrize(

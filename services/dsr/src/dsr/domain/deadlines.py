@@ -13,6 +13,10 @@ KEEP_RECORDS = 24
 KEEP_FINAL_ADDRESS = timedelta(days=7)
 """How long after closing the address for the last mail may live, should no mail server ever answer."""
 
+KEEP_FOR_OUTSTANDING = timedelta(days=45)
+"""How long after closing the address may live for systems that an officer went on without, and which look for it when
+they are back: as long again as the answer may take at most (11 CCR 7021(b))."""
+
 
 def due_date(received_at: datetime, zone: ZoneInfo) -> date:
     """The last day to answer. Counted strictly: the day of receipt is the first of the 45."""

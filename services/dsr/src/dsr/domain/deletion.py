@@ -1,8 +1,8 @@
 """A deletion on its way through the company, stage by stage, over the list of systems frozen at verification.
 
-A system's first final answer stands. A reply from a system that is not being asked, or that comes after the closing,
-changes nothing. The next stage starts when every system of the last has finally answered, or an officer left it
-outstanding: from the due date on, and until its real answer comes.
+A system's first final answer stands. A reply from a system that is not being asked changes nothing. The next stage
+starts when every system of the last has finally answered, or an officer left it outstanding: from the due date on, and
+until its real answer comes, be it after the closing.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from dsr.domain.deadlines import KEEP_FINAL_ADDRESS, is_due, record_kept_until
+from dsr.domain.deadlines import KEEP_FINAL_ADDRESS, KEEP_FOR_OUTSTANDING, is_due, record_kept_until
 from dsr.domain.requests import Refused, Request, account_closed, complete, start
 from dsr.domain.tasks import Task, TaskStatus
 from privacy_contracts.envelope import Event
@@ -45,6 +45,17 @@ class Deletion:
     def running(self) -> bool:
         """Whether replies and times count: from the point of no return to the closing."""
         return self.request.status == "deleting"
+
+    @property
+    def asked(self) -> tuple[Task, ...]:
+        """The tasks whose final answer counts: after the closing those that it left outstanding."""
+        tasks = (task for task in self.tasks if task.status in ("asked", "failed"))
+        return tuple(task for task in tasks if self.running or (self.request.status == "closed" and task.outstanding))
+
+    @property
+    def looked_for(self) -> bool:
+        """Whether some system may still need the person's address."""
+        return self.request.address_proven and bool(self.asked)
 
 
 @dataclass(frozen=True)
@@ -99,8 +110,8 @@ def answer(deletion: Deletion | None, by: str, reply: Reply, retry_after: timede
             return Step()
         again = (Alarm("retry", now + retry_after, task.system),)
         return Step(_with(deletion, replace(task, status="failed")), alarms=again, effect="again")
-    answered = replace(task, status=_outcome(reply), answered_at=now, items=_items(reply))
-    step = _advance(_with(deletion, answered), now)
+    answered = _with(deletion, replace(task, status=_outcome(reply), answered_at=now, items=_items(reply)))
+    step = _advance(answered, now) if deletion.running else _last_word(answered, now)
     return replace(step, effect="final")
 
 
@@ -191,8 +202,17 @@ def _advance(deletion: Deletion, now: datetime) -> Step:
         if waiting := [task for task in tasks if task.status == "waiting"]:
             return _ask(deletion, stage, waiting, now)
     closed = complete(deletion.request, [task.system for task in deletion.tasks if task.outstanding], now)
-    over = (Alarm("destroy_address", now + KEEP_FINAL_ADDRESS),)
-    return Step(replace(deletion, request=closed.request), closed.events, over)
+    after = replace(deletion, request=closed.request)
+    over = now + (KEEP_FOR_OUTSTANDING if after.looked_for else KEEP_FINAL_ADDRESS)
+    return Step(after, closed.events, (Alarm("destroy_address", over),))
+
+
+def _last_word(deletion: Deletion, now: datetime) -> Step:
+    """A system that was outstanding at the closing has answered; the last of them needs the address no more."""
+    if deletion.asked:
+        return Step(deletion)
+    over = max(now, (deletion.request.closed_at or now) + KEEP_FINAL_ADDRESS)  # the last mail may be on its way
+    return Step(deletion, alarms=(Alarm("destroy_address", over),))
 
 
 def _ask(deletion: Deletion, stage: str, waiting: Sequence[Task], now: datetime) -> Step:
@@ -236,9 +256,8 @@ def _repeat(deletion: Deletion, task: Task, now: datetime, *, reminder: bool) ->
 
 
 def _task(deletion: Deletion, system: str, *statuses: TaskStatus) -> Task | None:
-    """The system's task, if the deletion is running and the task has one of these statuses."""
-    tasks = deletion.tasks if deletion.running else ()
-    return next((task for task in tasks if task.system == system and task.status in statuses), None)
+    """The system's task, if its answer counts and it has one of these statuses."""
+    return next((task for task in deletion.asked if task.system == system and task.status in statuses), None)
 
 
 def _waited_for(deletion: Deletion, system: str, *statuses: TaskStatus) -> Task | None:

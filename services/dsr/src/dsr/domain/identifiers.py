@@ -9,8 +9,9 @@ def learns(deletion: Deletion, client: str | None, *, staff: bool = False) -> Ta
     """The task for which the caller needs the identifiers.
 
     A system over HTTP calls by its `client_id`, one on Kafka by its own name; staff do what manual systems are asked.
-    Nobody is asked before the point of no return; after a final answer, or the closing, there is nothing left to look
-    for, nor is there where the address that is held is none that the person proved: it may be another's.
+    Nobody is asked before the point of no return; after a final answer there is nothing left to look for, nor after the
+    closing, but for a system that it left outstanding. Nor is there where the address that is held is none that the
+    person proved: it may be another's.
     """
     theirs = [
         task
@@ -19,8 +20,7 @@ def learns(deletion: Deletion, client: str | None, *, staff: bool = False) -> Ta
     ]
     if not theirs:
         return Refused("not_asked")
-    looked_for = deletion.running and deletion.request.address_proven
-    still = (task for task in theirs if looked_for and task.status in ("asked", "failed"))
+    still = (task for task in theirs if deletion.request.address_proven and task in deletion.asked)
     return next(still, Refused("over"))
 
 

@@ -143,14 +143,15 @@ def has_ending(request: Request) -> bool:
     return request.status == "closed" and request.outcome == "completed"
 
 
-def spent(request: Request, notice: NoticeSent | NoticeFailed) -> Literal["typed", "final"] | None:
+def spent(request: Request, notice: NoticeSent | NoticeFailed, *, looked_for: bool) -> Literal["typed", "final"] | None:
     """Which address of a request has no use any more now that a mail about it was sent, or failed for good.
 
     The typed address of a person without an account identifies them until the end, so it is spent early only when the
-    first mail cannot have arrived: then nobody has a link. None for mails that end neither address.
+    first mail cannot have arrived: then nobody has a link. After the last mail the final one may be `looked_for` by
+    systems that are outstanding. None for mails that end neither address.
     """
     if notice.template == "completion":
-        return "final"
+        return None if looked_for else "final"
     first = notice.template in ("verification", "unknown_address")
     never_arrived = isinstance(notice, NoticeFailed) and not notice.unanswered
     return "typed" if first and never_arrived and request.status == "received" else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+from dsr.domain.deadlines import KEEP_FOR_OUTSTANDING
 from dsr.domain.deletion import ACCOUNTS
 from dsr.domain.requests import Request
 from dsr.domain.tasks import FINAL, Task
@@ -58,11 +59,13 @@ class StatusView:
     systems: tuple[SystemLine, ...]
     answered: int
     outstanding: int
+    address_until: str | None
     account_open: bool
 
 
 def status(request: Request, tasks: Sequence[Task], zone: ZoneInfo) -> StatusView:
     """A request in the words of its page."""
+    kept_until = request.closed_at + KEEP_FOR_OUTSTANDING if request.closed_at and request.address_proven else None
     return StatusView(
         status=request.status,
         account=request.account is not None,
@@ -77,6 +80,7 @@ def status(request: Request, tasks: Sequence[Task], zone: ZoneInfo) -> StatusVie
         systems=tuple(_system(task, zone) for task in tasks),
         answered=sum(task.status in FINAL for task in tasks),
         outstanding=sum(task.outstanding for task in tasks),
+        address_until=words.day(kept_until, zone) if kept_until else None,
         account_open=any(task.outstanding and task.system == ACCOUNTS for task in tasks),
     )
 
