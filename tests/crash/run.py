@@ -8,7 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+import asyncpg
 
 from local_stack import LocalStackError, servers
 from local_stack.layout import EVERY
@@ -17,7 +20,7 @@ from local_stack.processes import kill
 
 from ..people import Company, Customer, eventually
 from .plan import INSTANCES, TWICE, Death
-from .watching import Watcher
+from .watching import NO_DATABASE, Watcher
 
 AT_RANDOM = (*(name for names in INSTANCES.values() for name in names), "orders", "marketing")
 """Who may be killed at any moment."""
@@ -46,6 +49,18 @@ class Doubled(Company):
         """The address of one of its instances that run."""
         running = [name for name in INSTANCES.get(service, ()) if self.stack.pid(name)]
         return self.stack.url(self.random.choice(running) if running else service)
+
+    async def rows(self, service: str, statement: str, *values: Any) -> list[asyncpg.Record]:
+        """Rows of a service's database; asked again while Postgres is away."""
+        found: list[list[asyncpg.Record]] = []
+
+        async def answered() -> bool:
+            with contextlib.suppress(*NO_DATABASE):
+                found.append(await super(Doubled, self).rows(service, statement, *values))
+            return bool(found)
+
+        await eventually("Postgres to answer", answered, self.patience)
+        return found[0]
 
 
 class Run:

@@ -29,8 +29,12 @@ from ..people import Company, eventually
 from .plan import INSTANCES
 
 _SKIPPED = re.compile(r"^consumer_repeated_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
-_NO_DATABASE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-_AWAY = (*_NO_DATABASE, httpx.HTTPError, KafkaError, LocalStackError, TimeoutError)
+NO_DATABASE = (
+    *(OSError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError),
+)
+"""What a query ends in while Postgres is away or comes back."""
+_AWAY = (*NO_DATABASE, httpx.HTTPError, KafkaError, LocalStackError, TimeoutError)
 
 
 @dataclass
