@@ -52,6 +52,17 @@ async def test_who_took_it_back_is_not_deleted(dsr: Service) -> None:
     assert await dsr.events("deletion.requested") == []
 
 
+async def test_a_guests_cooling_off_is_again_of_the_kind_that_release_1_leaves_alone(
+    dsr: Service, forget: Forget
+) -> None:
+    request, _ = await dsr.confirmed("guest@example.org")
+    events = await said(dsr, request)
+    await forget()
+    await restate(dsr.app, dsr.runtime, *events)
+    kinds = await dsr.pool.fetch("SELECT kind FROM chassis.timers WHERE kind LIKE '%cooling_off'")
+    assert [row["kind"] for row in kinds] == ["guest_cooling_off"]
+
+
 async def test_a_request_of_which_nothing_is_left_goes_on_where_it_was(dsr: Service, forget: Forget) -> None:
     """Behind the point of no return: nothing is said again before an answer comes, and the address is held."""
     await dsr.customer()

@@ -71,10 +71,16 @@ async def confirm(tx: Connection, desk: Desk, request: Request, now: datetime) -
     if isinstance(decided, Refused):
         return decided
     await _store(tx, decided, now)
-    # Code of release 1 would let a guest's timer go by without effect; it leaves alone a kind that it does not know.
-    kind = "cooling_off" if request.account else "guest_cooling_off"
-    await timers.put(tx, kind, str(request.id), decided.request.irrevocable_at or now)
+    await cool_off(tx, request, decided.request.irrevocable_at or now)
     return None
+
+
+async def cool_off(tx: Connection, request: Request, until: datetime) -> None:
+    """Have the deletion start then.
+
+    Code of release 1 would let a guest's timer go by without effect; it leaves alone a kind that it does not know.
+    """
+    await timers.put(tx, "cooling_off" if request.account else "guest_cooling_off", str(request.id), until)
 
 
 async def withdraw(tx: Connection, desk: Desk, request: Request, now: datetime) -> Refused | None:

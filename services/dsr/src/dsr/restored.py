@@ -10,7 +10,7 @@ from typing import Any
 from chassis import timers
 from chassis.consumer import Received
 from chassis.database import Connection
-from dsr import orchestration
+from dsr import case, orchestration
 from dsr.domain import restored
 from dsr.domain.requests import expires_at
 from dsr.domain.tasks import freeze
@@ -56,7 +56,7 @@ def build(desk: Desk) -> Callable[[Received[Any], Connection], Awaitable[bool]]:
             case RequestVerified():
                 await requests.freeze_systems(tx, request.id, freeze(systems()))
             case DeletionConfirmed():
-                await timers.put(tx, "cooling_off", str(request.id), event.irrevocable_at)
+                await case.cool_off(tx, request, event.irrevocable_at)
             case DeletionRequested():
                 await orchestration.begin(tx, desk, request.id, event.requested_at, said=True)
         return isinstance(event, UNDERSTOOD)
