@@ -1,7 +1,7 @@
-"""Every named crash point kills somebody while deletions run; then everything is counted from outside.
+"""Processes die at named points while deletions run; then everything is counted from outside.
 
-Each service runs twice. The order of things is drawn from `SEED`, which is printed; give it again to repeat a run. The
-run fails when a point was never reached, and when it saw nothing of what the other instance is there for. The whole
+Each service runs twice. Points and order are drawn from `SEED`, which is printed; give it again to repeat a run. The
+run fails when a point was not reached, and when it saw nothing of what the other instance is there for. The whole
 matrix, each service at each of its points five times, is dealt to the rounds of `make soak`.
 """
 
@@ -22,8 +22,8 @@ from ..invariants import assert_all_hold, repeated_mails
 from .plan import REACHED, SHORT, TIMES, matrix, named_points, short
 from .run import AT_RANDOM, SETTINGS, SMTP_CONNECTIONS, Doubled, Run
 
-DELETIONS = 10
-RANDOM_KILLS = 5
+DELETIONS = 8
+RANDOM_KILLS = 3
 LAST_MAIL = 180
 """Seconds after which every mail has been tried again, each try twice as long after the one before."""
 

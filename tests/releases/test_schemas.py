@@ -29,7 +29,7 @@ COLUMNS = (
 )
 RULES = (
     "SELECT c.oid::regclass::text, pg_get_constraintdef(o.oid)"
-    f" {TABLES} JOIN pg_constraint AS o ON o.conrelid = c.oid"
+    f" {TABLES} JOIN pg_constraint AS o ON o.conrelid = c.oid AND o.contype <> 'n'"
     " UNION SELECT c.oid::regclass::text, regexp_replace(pg_get_indexdef(i.indexrelid), ' INDEX \\S+', '')"
     f" {TABLES} JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisunique AND NOT i.indisprimary"
 )
