@@ -104,7 +104,7 @@ def remove_stale() -> None:
 
 if __name__ == "__main__":
     STOP = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     with deployed("hand") as kept:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # not before: what is started would never hear of its end
         print(f"DEPLOYMENT={kept.directory}", flush=True)
         signal.sigwait(STOP)

@@ -136,6 +136,7 @@ async def _move_positions(
 ) -> list[MovedPosition]:
     rows = await tx.fetch("SELECT topic, partition, next_offset FROM chassis.positions ORDER BY topic, partition")
     places = {TopicPartition(prefix + topic, partition): position for topic, partition, position in rows}
+    reader.assign(list(places))  # asks about all topics at once, not one after the other
     first, end = await reader.beginning_offsets(list(places)), await reader.end_offsets(list(places))
     moved = []
     for each, was in places.items():
@@ -221,11 +222,9 @@ async def _newest(
 
 def _is_ours(record: Record, source: str) -> bool:
     """Whether our relay wrote it: its ids are UUIDs and its numbers numbers."""
-    try:
-        ours = record.header("ce_source") == source and UUID(record.header("ce_id") or "") and _number(record)
-    except (Undecodable, ValueError):
-        return False
-    return bool(ours)
+    with suppress(Undecodable, ValueError):
+        return bool(record.header("ce_source") == source and UUID(record.header("ce_id") or "") and _number(record))
+    return False
 
 
 def _number(record: Record) -> int:
