@@ -124,7 +124,7 @@ async def _opens(stack: Stack, service: str, account: str) -> bool:
     pool = await open_pool(stack.database_url(service), service)
     try:
         async with transaction(pool) as tx:
-            sealed = await tx.fetchval(f"SELECT email FROM {SEALED[service]} WHERE id = $1", account)  # noqa: S608
+            sealed = await tx.fetchval(f"SELECT email FROM {SEALED[service]} WHERE id = $1", account)  # noqa: S608 - constants
             assert sealed is not None
             return bool(await keys.open(tx, f"account/{account}", sealed, "accounts.email"))
     except KeyErased:
