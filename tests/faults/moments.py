@@ -43,6 +43,7 @@ async def batch(story: Story) -> AsyncIterator[None]:
     """The person has confirmed; what comes of it stands in the middle of a batch."""
     actor = story.cell.actor
     await story.confirm()
+    story.begin(story.follow())
     async with _locked(story.stack, actor, "audit.entries" if actor == "audit" else "chassis.inbox"):
         await _held(story.stack, actor)
         yield

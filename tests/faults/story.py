@@ -86,6 +86,11 @@ class Story:
         await self.company.press(link, "confirm")
         self._confirmed = True
 
+    async def follow(self) -> None:
+        """See the deletion to its closing while all else goes on: staff do what is theirs as soon as they are asked."""
+        for request in self.deleted:
+            await self.company.status(request, "closed", 240)
+
     async def finish(self) -> None:
         """Let everything come to its end."""
         await asyncio.gather(*self._works)
