@@ -5,7 +5,7 @@ from unittest.mock import AsyncMock, Mock
 import asyncpg
 import pytest
 
-from chassis.database import Connection, Pool, Unavailable, transaction
+from chassis.database import Connection, Pool, Unavailable, end_stopped, transaction
 from chassis.testing import until
 from local_stack.servers import Servers
 
@@ -78,4 +78,25 @@ async def _fall_asleep(pool: Pool) -> None:
                 return not await other.fetchval(alive + " AND datname = current_database()")
 
         await until(ended)
+        await tx.execute("SELECT 1")
+
+
+async def test_who_stopped_in_the_middle_of_a_statement_lets_go_of_its_locks(pool: Pool) -> None:
+    """Between two messages of one statement Postgres takes a transaction for active, not for idle."""
+    with pytest.raises(Unavailable):
+        await _stop_in_a_statement(pool)
+
+
+async def _stop_in_a_statement(pool: Pool) -> None:
+    async with transaction(pool) as tx:
+        await tx.execute("SELECT pg_advisory_xact_lock(1)")
+        await tx.prepare("SELECT 1")  # more messages belong to a statement
+
+        async def let_go(after: float = 0.1) -> bool:
+            await end_stopped(pool, after)
+            async with transaction(pool) as other:
+                return bool(await other.fetchval("SELECT pg_try_advisory_xact_lock(1)"))
+
+        assert not await let_go(after=15)
+        await until(let_go)
         await tx.execute("SELECT 1")

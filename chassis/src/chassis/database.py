@@ -60,6 +60,21 @@ async def open_pool(url: str, service: str, size: int = 16) -> Pool:
     return await asyncpg.create_pool(url, init=_init, server_settings=server, **limits)
 
 
+async def end_stopped(pool: Pool, seconds: float = 15) -> None:
+    """End this role's sessions whose client has said nothing for so many `seconds` in the middle of a statement.
+
+    To Postgres they are active, so `idle_in_transaction_session_timeout` passes over them, and it cancels nothing while
+    it reads from a client. The client waits 10 s at most for a lock between two messages, so this one was stopped.
+    """
+    async with transaction(pool) as tx:
+        await tx.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user"
+            " AND datname = current_database() AND state = 'active' AND wait_event = 'ClientRead'"
+            " AND state_change < clock_timestamp() - $1 * interval '1 second'",
+            seconds,
+        )
+
+
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """A connection in a transaction; commits at the end, rolls back on an error.

@@ -23,7 +23,7 @@ from chassis.app.runtime import App, Runtime, kafka, security
 from chassis.consumer import dead_letters
 from chassis.consumer.batches import Batches
 from chassis.consumer.subscription import Subscription
-from chassis.database import Pool, repeat, transaction
+from chassis.database import Pool, end_stopped, repeat, transaction
 from chassis.migrate import Migration
 from chassis.problems import Problem
 from chassis.sealing import WrongKey
@@ -82,9 +82,10 @@ class Service:
                     await self._runtime.pool.close()
 
     async def _run(self) -> None:
-        await self._prepare()
         runtime, app = self._runtime, self._app
         async with asyncio.TaskGroup() as parts:
+            parts.create_task(repeat("ending who stopped", lambda: end_stopped(runtime.pool), _GAUGE_SECONDS))
+            await self._prepare()
             parts.create_task(self._relay.run())
             parts.create_task(self._subscription.run())
             parts.create_task(repeat("looking", self._subscription.look, _LOOK_SECONDS))
