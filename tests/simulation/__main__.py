@@ -19,7 +19,7 @@ LONGEST = 120
 async def simulate(seeds: range, verbose: bool) -> int:
     """Run them; say which failed and how to repeat it. Returns how many failed."""
     failed, began = 0, time.monotonic()
-    servers = local_servers.start(DEFAULT_DIRECTORY / "test", durable=False)
+    servers = await asyncio.to_thread(local_servers.start, DEFAULT_DIRECTORY / "test", durable=False)
     async with place(servers) as where:
         for seed in seeds:
             world = World(where, seed)
