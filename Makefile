@@ -24,8 +24,7 @@ test: setup-dev lint ## run every check and test; TESTS=services/dsr for some
 ifdef TESTS
 	$(PYTHON) -m pytest $(TESTS)
 else
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile contracts chassis services deploy local examples
-	$(PYTHON) -m pytest --numprocesses 2 tests
+	$(PYTHON) -m pytest --numprocesses 3 --no-loadscope-reorder tests contracts chassis services deploy local examples
 endif
 
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0

@@ -12,10 +12,11 @@ from local_stack.stack import Stack
 from local_stack.supervisor import read_plan
 
 from .deployment import deployed, remove_stale
+from .faults.place import Place, placed
 from .people import Company
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """The deployment that journeys, pages and HTTP tests share. Whoever stops a part of it starts it again."""
     if kept := os.environ.get("DEPLOYMENT"):
@@ -23,6 +24,14 @@ def stack() -> Iterator[Stack]:
         return
     remove_stale()
     with deployed("whole") as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def place() -> Iterator[Place]:
+    """A deployment with servers of its own, which may be made to fail, lost and restored; whoever does so mends it."""
+    remove_stale()
+    with placed("faults") as made:
         yield made
 
 
@@ -48,19 +57,21 @@ APART = tuple(
     f"tests/{name}/" for name in ("crash", "docs", "residue", "restores", "simulation", "soak", "subscribers")
 )
 APART += ("tests/faults/test_matrix.py",)
-"""What has a deployment of its own that is killed at will, or none."""
+"""What has deployments of its own that are killed at will, or none."""
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Two workers, each with one deployment at most: the one that most tests share, and the others."""
+    """One worker has the deployment that most tests share, one has the others, and all that is left goes by files."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if not nodeid.startswith("tests/"):
+            return nodeid.partition("::")[0]
         return "apart" if nodeid.startswith(APART) else "shared"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeployment:
-    """Have `--numprocesses 2` make no more deployments than one worker does."""
+    """Have several workers make no more deployments than one does; what takes longest is named, and begun, first."""
     return ByDeployment(config, log)
 
 

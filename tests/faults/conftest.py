@@ -1,21 +1,10 @@
-"""A deployment with servers of its own, for tests that end, stop or fill them."""
-
-from collections.abc import Iterator
+"""The company whose servers tests may end, stop or fill."""
 
 import httpx
 import pytest
 
-from ..deployment import remove_stale
 from ..people import Company
-from .place import Place, placed
-
-
-@pytest.fixture(scope="session")
-def place() -> Iterator[Place]:
-    """Where everything may be made to fail; whoever does so mends it."""
-    remove_stale()
-    with placed("faults") as made:
-        yield made
+from .place import Place
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from local_stack import clock, databases, servers
 from local_stack.observe import AUDITOR
 from local_stack.stack import Stack
 
-from ..deployment import deployed
+from ..faults.place import Place
 from ..invariants import asked_once, gather, sequences_whole, stays_deleted
 from ..log import read
 from ..people import Company, eventually
@@ -32,10 +32,16 @@ BINARIES = Path(SPEC.origin or "").parent / "pginstall" / "bin" if SPEC else Pat
 
 
 @pytest.fixture(scope="module")
-def restored() -> Iterator[Stack]:
+def restored(place: Place) -> Iterator[Stack]:
     """A deployment in which a day passes between the last word of a person and the point of no return."""
-    with deployed("restores", without=("website",), more={"dsr": {"COOLING_OFF": "86400"}}) as made:
-        yield made
+    stack = place.stack
+    usual = stack.overrides["dsr"]
+    stack.overrides["dsr"] = usual | {"COOLING_OFF": "86400"}
+    stack.restart("dsr")
+    stack.wait("dsr")
+    yield stack
+    stack.overrides["dsr"] = usual
+    stack.restart("dsr")
 
 
 @pytest.fixture
