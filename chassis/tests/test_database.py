@@ -1,5 +1,6 @@
 """A lost connection is told as such, however the client library words it; an idle transaction is lost in time."""
 
+import asyncio
 from unittest.mock import AsyncMock, Mock
 
 import asyncpg
@@ -85,6 +86,25 @@ async def test_who_stopped_in_the_middle_of_a_statement_lets_go_of_its_locks(poo
     """Between two messages of one statement Postgres takes a transaction for active, not for idle."""
     with pytest.raises(Unavailable):
         await _stop_in_a_statement(pool)
+
+
+async def test_who_stopped_while_an_answer_came_lets_go_of_its_locks(pool: Pool, database_url: str) -> None:
+    """More of it than fits on the way: to Postgres this is an active transaction too."""
+    stopped = await asyncpg.connect(database_url)
+    await stopped.execute("BEGIN")
+    await stopped.execute("SELECT pg_advisory_xact_lock(1)")
+    stopped._transport.pause_reading()  # type: ignore[attr-defined]  # nothing public stops reading
+    answer = asyncio.create_task(stopped.execute("SELECT repeat('x', 1000000) FROM generate_series(1, 100)"))
+
+    async def let_go() -> bool:
+        await end_stopped(pool, 0.1)
+        async with transaction(pool) as other:
+            return bool(await other.fetchval("SELECT pg_try_advisory_xact_lock(1)"))
+
+    await until(let_go)
+    stopped.terminate()
+    with pytest.raises(asyncpg.PostgresConnectionError):
+        await answer
 
 
 async def _stop_in_a_statement(pool: Pool) -> None:

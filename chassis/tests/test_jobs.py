@@ -184,6 +184,29 @@ async def test_workers_share_the_work_and_a_job_under_way_ends_before_they_do(po
     assert await pool.fetchval("SELECT count(*) FROM chassis.jobs WHERE claim IS NOT NULL") == 0
 
 
+async def test_a_job_that_hangs_holds_up_no_other(pool: Pool) -> None:
+    """Whether the others were there before it, or come while it hangs."""
+    go = asyncio.Event()
+
+    async def outside(job: Job) -> None:
+        if job.key == "hangs":
+            await go.wait()
+
+    async def done(key: str) -> bool:
+        return await effects(pool, key) == [1]
+
+    await put(pool, "hangs", "before")
+    running = asyncio.create_task(jobs.run(pool, {"call": kind(outside)}, "one", poll=0.01))
+    await until(lambda: done("before"))
+    await put(pool, "after")
+    await until(lambda: done("after"))
+    assert await effects(pool, "hangs") == []
+    go.set()
+    await until(lambda: done("hangs"))
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_a_job_goes_on_in_the_trace_that_put_it(pool: Pool) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     with span("test", f"00-{trace}-b7ad6b7169203331-01"):

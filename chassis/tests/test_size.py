@@ -7,7 +7,7 @@ from pathlib import Path
 
 import chassis
 
-MOST = 2_080
+MOST = 2_090
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

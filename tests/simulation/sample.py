@@ -1,7 +1,8 @@
 """The simulated service: what it is told, what it does then, and where it counts what it did.
 
 A client's letter goes out through the outbox and comes back from the log. It then takes effect, is noted (an event of
-its own), and sets a timer and a job, whose effects are counted too. Notes are kept as raw records.
+its own), and sets a timer and a job, whose effects are counted too. Notes are kept as raw records. Each letter seals a
+value for its name; a farewell, which is a letter, erases the name's key behind its own.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,6 +19,7 @@ from chassis import jobs, migrate, timers
 from chassis.consumer import Handlers, Received, Record, Rejected
 from chassis.database import Connection
 from chassis.outbox import emit, emit_all
+from chassis.sealing import Sealing
 from chassis.testing import START
 from local_stack import databases
 from local_stack.servers import Servers
@@ -48,6 +50,7 @@ _TABLES = """
 CREATE SCHEMA dsr;
 CREATE TABLE dsr.told (name text PRIMARY KEY, last int NOT NULL);
 CREATE TABLE dsr.effects (id bigint GENERATED ALWAYS AS IDENTITY, kind text, name text, number int);
+CREATE TABLE dsr.sealed (name text, number int, value bytea);
 CREATE TABLE dsr.kept (id bigint GENERATED ALWAYS AS IDENTITY, partition int, "offset" bigint);
 GRANT USAGE ON SCHEMA dsr TO dsr;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dsr TO dsr;
@@ -75,6 +78,14 @@ async def database(servers: Servers) -> AsyncIterator[str]:
         await databases.drop_database(servers.postgres.url, name)
 
 
+SEALED = "value"
+
+
+def owner(name: str) -> str:
+    """Whose key seals the values of a name."""
+    return f"sample/{name}"
+
+
 class Letter(Event):
     """What the service is told: the next number of a name."""
 
@@ -91,7 +102,13 @@ class Letter(Event):
     @property
     def subject(self) -> str:
         """The name, as a subject."""
-        return f"sample/{self.name}"
+        return owner(self.name)
+
+
+class Farewell(Letter):
+    """A letter behind which the name is forgotten; letters that follow are those of somebody new."""
+
+    type: ClassVar[str] = "sample.farewell"
 
 
 class Note(Letter):
@@ -104,17 +121,18 @@ class Note(Letter):
 class Sample:
     """The service's parts. `poison` are the letters that cannot be applied, `fails` says that something else fails."""
 
-    def __init__(self, chance: Random, fails: Callable[[], bool]) -> None:
+    def __init__(self, chance: Random, sealing: Sealing, fails: Callable[[], bool]) -> None:
         self.poison = set[tuple[str, int]]()
-        self._chance, self._fails = chance, fails
+        self._chance, self._sealing, self._fails = chance, sealing, fails
         self.letters, self.notes = Handlers([LETTERS]), Handlers([NOTES])
         self.letters.reaction(Letter)(self._react)
+        self.letters.reaction(Farewell)(self._part)
         self.notes.raw(self._keep)
         self.timers = {"ring": self._ring}
         self.job = jobs.JobKind(self._call, lambda job, tx: self._effect(tx, "call", job.key))
 
-    async def tell(self, tx: Connection, name: str, many: int, poisoned: bool) -> None:
-        """The next `many` letters of a name."""
+    async def tell(self, tx: Connection, name: str, many: int, *, poisoned: bool, farewell: bool) -> None:
+        """The next `many` letters of a name; the last of them may be one that cannot be applied, or a farewell."""
         row = (
             "INSERT INTO told (name, last) VALUES ($1, $2)"
             " ON CONFLICT (name) DO UPDATE SET last = told.last + excluded.last RETURNING last"
@@ -123,6 +141,8 @@ class Sample:
         if poisoned:
             self.poison.add((name, last))
         letters = [Letter(name=name, number=last - many + nth) for nth in range(1, many + 1)]
+        if farewell:
+            letters[-1] = Farewell(name=name, number=last)
         await emit_all(tx, letters, START)
         if self._fails():
             raise ValueError("the client changes its mind")
@@ -135,10 +155,19 @@ class Sample:
             raise Rejected("poison") if number % 2 else ValueError("poison")
         key = f"{name}-{number}"
         await self._effect(tx, "letter", key)
+        value = await self._sealing.seal(tx, owner(name), key, SEALED)
+        await tx.execute("INSERT INTO sealed (name, number, value) VALUES ($1, $2, $3)", name, number, value)
         await emit(tx, Note(name=name, number=number), START)
         due = START + timedelta(minutes=self._chance.randrange(6), microseconds=number * 100 + ord(name))
         await timers.put(tx, "ring", key, due)
         await jobs.put(tx, "call", key, {}, timedelta(minutes=self._chance.choice([2, 60, 600])))
+
+    async def _part(self, received: Received[Farewell], tx: Connection) -> None:
+        await self._react(received, tx)
+        await self._effect(tx, "farewell", f"{received.event.name}-{received.event.number}")
+        await self._sealing.erase(tx, owner(received.event.name))
+        if self._fails():
+            raise self._chance.choice([OSError, ValueError])
 
     async def _ring(self, timer: timers.Timer, tx: Connection) -> None:
         await self._effect(tx, "ring", timer.key)

@@ -16,6 +16,7 @@ import pytest
 
 from chassis import jobs, outbox
 from chassis.consumer import batches, dead_letters
+from chassis.sealing import Sealing
 from local_stack.servers import Servers
 
 from .world import Failed, Place, World, place
@@ -54,6 +55,13 @@ BROKEN: dict[str, tuple[Any, str, str, str]] = {
         "fresh.append(True)",
     ),
     "a dead letter does not hold its key": (dead_letters, "held", "return {", "return set() and {"),
+    "an erasure has no line in the ledger": (Sealing, "erase", 'ledger.write(f"\\n{line}\\n".encode())', "pass"),
+    "an erasure takes keys that are newer": (
+        Sealing,
+        "replay_ledger",
+        " AND owners.created_at <= erased.at",
+        " AND erased.at IS NOT NULL",
+    ),
 }
 
 

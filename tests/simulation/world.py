@@ -26,7 +26,7 @@ from chassis.consumer import Handlers, dead_letters
 from chassis.consumer.batches import Batches, Fenced, Stopped
 from chassis.consumer.records import Partition, Record
 from chassis.database import Pool, repeat, transaction
-from chassis.sealing import Sealing
+from chassis.sealing import KeyErased, Sealing
 from chassis.testing import START, FixedClock
 from local_stack.servers import Servers
 from privacy_contracts.accesses import OperatorActed
@@ -36,6 +36,7 @@ from .broker import PARTITIONS, Log, Producer
 from .schedule import TIMELESS, Gated, Schedule, Wakeup, die, pause
 
 NAMES, TELLINGS, MOST_STEPS = "abc", 7, 10_000
+LEDGER = "erasures"
 _FOREVER = 1e6
 
 
@@ -84,14 +85,26 @@ class World:
 
     def __init__(self, place: Place, seed: int) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - repeatable, and nothing is secret here
-        kinds = ("crash", "point", "cut", "rebalance", "time", "kafka", "handler", "poison", "mend", "again")
+        kinds = (
+            "crash",
+            "point",
+            "cut",
+            "rebalance",
+            "time",
+            "kafka",
+            "handler",
+            "poison",
+            "mend",
+            "again",
+            "farewell",
+        )
         self.rates = {kind: self.chance.choice((0, 0.01, 0.04, 0.12)) for kind in kinds}
         self.place, self.pool, self.left = place, place.pool, TELLINGS
         self.schedule = Schedule(self.chance, place.monitor)
         self.log = Log(self.chance, self.rates["kafka"])
-        self.sample = sample.Sample(self.chance, lambda: self.happens("handler"))
+        self.sealing, self.clock = Sealing({1: bytes(32)}, place.folder / LEDGER), FixedClock()
+        self.sample = sample.Sample(self.chance, self.sealing, lambda: self.happens("handler"))
         self.groups = [Group(self.sample.letters), Group(self.sample.notes)]
-        self.sealing, self.clock = Sealing({1: bytes(32)}, place.folder / "erasures"), FixedClock()
 
     def happens(self, kind: str, share: float = 1.0) -> bool:
         """Whether this fault comes now."""
@@ -154,7 +167,10 @@ class World:
             name, many = self.chance.choice(NAMES), self.chance.randint(1, 3)
             with suppress(Exception):  # it is told that its request failed
                 async with transaction(self.pool) as tx:
-                    await self.sample.tell(tx, name, many, self.happens("poison"))
+                    last = {
+                        kind: self.happens(rate) for kind, rate in (("poisoned", "poison"), ("farewell", "farewell"))
+                    }
+                    await self.sample.tell(tx, name, many, **last)
 
     async def _jobs(self, holder: str) -> None:
         with suppress(Exception):
@@ -166,6 +182,8 @@ class World:
         waits = {"backoff": (_FOREVER, _FOREVER), "pause": _FOREVER, "stop": Wakeup()}
         batches = group.members[me] = Batches(self.pool, group.handlers, self.sealing, **waits)  # type: ignore[arg-type]
         generation, reading = -1, dict[Partition, int]()
+        with suppress(chassis_database.Unavailable, OSError, asyncpg.PostgresError):
+            await self.sealing.replay_ledger(self.pool)  # as at each start
         while True:
             try:
                 if generation == -1 or (generation < group.generation and self.chance.random() < 0.5):
@@ -277,10 +295,11 @@ class World:
     async def _empty(self) -> None:
         tables = await self.pool.fetch(
             "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
-            " WHERE schemaname IN ('chassis', 'dsr') AND tablename NOT LIKE 'inbox\\_%'"
+            " WHERE schemaname IN ('chassis', 'dsr', 'keys') AND tablename NOT LIKE 'inbox\\_%'"
         )
         for row in tables:
             await self.pool.execute(f"DELETE FROM {row['name']}")  # noqa: S608 - names from the catalogue
+        (self.place.folder / LEDGER).write_text("")
 
     # What must be true
 
@@ -305,6 +324,30 @@ class World:
             pairs = {(int(each.header("ce_sequence") or 0), each.header("ce_id")) for each in records}
             _same(f"numbers of {topic}", sorted(number for number, _ in pairs), [*range(1, len(pairs) + 1)])
             _same(f"events of {topic}, each with one number", len({name for _, name in pairs}), len(pairs))
+
+        await self._check_sealed(applied)
+
+    async def _check_sealed(self, applied: dict[str, int]) -> None:
+        """What was sealed before a name's last farewell is closed for ever, the rest opens, and the ledger has each.
+
+        A farewell that is poisoned, or failed behind its ledger line, may have closed what stands before it already.
+        """
+        rows = await self.pool.fetch("SELECT name, number, value FROM sealed ORDER BY name, number")
+        farewells = await self.pool.fetch("SELECT name, number FROM effects WHERE kind = 'farewell'")
+        told = (self.place.folder / LEDGER).read_text().splitlines()
+        lines = Counter(json.loads(line)["owner"] for line in told if line)
+        for name, last in applied.items():
+            gone = [row["number"] for row in farewells if row["name"] == name]
+            _same(f"farewells of {name} in the ledger", lines[sample.owner(name)] >= len(gone), True)
+            opened = []
+            async with transaction(self.pool) as tx:
+                for row in (row for row in rows if row["name"] == name):
+                    with suppress(KeyErased):
+                        text = await self.sealing.open(tx, sample.owner(name), row["value"], sample.SEALED)
+                        _same("what was sealed", text, f"{name}-{row['number']}")
+                        opened.append(row["number"])
+            if last == (await self._told())[name]:
+                _same(f"what opens of {name}", opened, list(range(max(gone, default=0) + 1, last + 1)))
 
     def _published(self, topic: str) -> dict[str, list[int]]:
         """By name, the numbers in the order of their first occurrences."""

@@ -61,16 +61,17 @@ async def open_pool(url: str, service: str, size: int = 16) -> Pool:
 
 
 async def end_stopped(pool: Pool, seconds: float = 15) -> None:
-    """End this role's sessions whose client has said nothing for so many `seconds` in the middle of a statement.
+    """End this role's sessions whose client has said nothing for so many `seconds` in the middle of a statement, or
+    taken nothing of an answer for twice as long.
 
     To Postgres they are active, so `idle_in_transaction_session_timeout` passes over them, and it cancels nothing while
-    it reads from a client. The client waits 10 s at most for a lock between two messages, so this one was stopped.
+    it reads from a client. A client waits 10 s at most for a lock between two messages, and ends a statement after 30.
     """
     async with transaction(pool) as tx:
         await tx.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user"
-            " AND datname = current_database() AND state = 'active' AND wait_event = 'ClientRead'"
-            " AND state_change < clock_timestamp() - $1 * interval '1 second'",
+            " AND datname = current_database() AND state = 'active' AND clock_timestamp() - state_change >"
+            " $1 * CASE wait_event WHEN 'ClientRead' THEN interval '1 s' WHEN 'ClientWrite' THEN interval '2 s' END",
             seconds,
         )
 

@@ -5,12 +5,11 @@ happens once. Time here is real time.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -20,6 +19,7 @@ from chassis.database import Connection, Pool, affected, transaction
 from chassis.telemetry import carried, counter, span
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _DONE = counter("jobs_done", "jobs whose effect committed")
 _RETRIED = counter("jobs_retried", "attempts that will be repeated")
 _EXPIRED = counter("jobs_expired", "jobs that met their deadline")
@@ -80,6 +80,14 @@ async def put_many(tx: Connection, kind: str, keys: list[str], payload: dict[str
 
 async def run_one(pool: Pool, kind: str, how: JobKind, holder: str = "") -> bool:
     """Claim and try one job of this kind. False when none is due."""
+    found = await _claim(pool, kind, holder)
+    if found is not None:
+        await _try(pool, how, *found)
+    return found is not None
+
+
+async def _claim(pool: Pool, kind: str, holder: str) -> tuple[Job, bool, dict[str, str]] | None:
+    """A job that is due, whether its deadline has passed, and the trace that it goes on with."""
     async with transaction(pool) as tx:
         row = await tx.fetchrow(
             "UPDATE chassis.jobs SET claim = $2, holder = $4, attempts = attempts + 1, run_at = now() + $3::interval"
@@ -89,25 +97,27 @@ async def run_one(pool: Pool, kind: str, how: JobKind, holder: str = "") -> bool
             *(kind, claim := uuid7(), LEASE, holder),
         )
     if row is None:
-        return False
+        return None
     crash.point("jobs.after-claim")
-    job, trace = Job(kind, row["key"], row["payload"], row["attempts"], claim), row["trace"]
+    return Job(kind, row["key"], row["payload"], row["attempts"], claim), row["late"], row["trace"]
+
+
+async def _try(pool: Pool, how: JobKind, job: Job, late: bool, trace: dict[str, str]) -> None:
     try:
-        with span(f"job {kind}", trace.pop("traceparent", None), **trace):
-            if row["late"]:
+        with span(f"job {job.kind}", trace.pop("traceparent", None), **trace):
+            if late:
                 await _finish(pool, job, lambda tx: how.expired(job, tx))
-                _EXPIRED.add(1, {"kind": kind})
+                _EXPIRED.add(1, {"kind": job.kind})
             else:
                 async with asyncio.timeout(LEASE.total_seconds() * 0.9):
                     effect = await how.handler(job)
                 crash.point("jobs.before-effect")
                 await _finish(pool, job, effect)
-                _DONE.add(1, {"kind": kind})
+                _DONE.add(1, {"kind": job.kind})
     except _Superseded:
-        log.warning("job %s was claimed by another worker", kind)
+        log.warning("job %s was claimed by another worker", job.kind)
     except Exception as error:
         await _again(pool, job, error)
-    return True
 
 
 async def _finish(pool: Pool, job: Job, effect: Effect) -> None:
@@ -146,30 +156,34 @@ async def run(pool: Pool, kinds: Mapping[str, JobKind], holder: str, poll: float
     """Work for ever, each kind with its own number of workers; a missing database is waited for."""
     async with asyncio.TaskGroup() as workers:
         for kind, how in kinds.items():
-            found = asyncio.Event()
-            for number in range(how.concurrency):
-                workers.create_task(_work(pool, kind, how, holder, found, poll if number == 0 else None))
+            watch = asyncio.Lock()
+            for _ in range(how.concurrency):
+                workers.create_task(_work(pool, kind, how, holder, watch, poll))
 
 
-async def _work(pool: Pool, kind: str, how: JobKind, holder: str, found: asyncio.Event, poll: float | None) -> None:
-    """One worker. The first of a kind polls; it wakes the others when it finds something.
-
-    Cancelled, it lets the job under way end: what was sent shall be known to have been sent.
+async def _work(pool: Pool, kind: str, how: JobKind, holder: str, watch: asyncio.Lock, poll: float) -> None:
+    """One worker. Of those that are free one has the watch; when it finds something the next one takes it over, so that
+    a job that hangs keeps one worker and no other job.
     """
     while True:
-        attempt, busy = asyncio.create_task(run_one(pool, kind, how, holder)), False
         try:
-            busy = await asyncio.shield(attempt)
-        except asyncio.CancelledError:
-            await asyncio.wait([attempt], timeout=DRAIN_SECONDS)
-            attempt.cancel()
-            raise
+            async with watch:
+                found = await _to_its_end(_claim(pool, kind, holder))
+                if found is None:
+                    await asyncio.sleep(poll)
+                    continue
+            await _to_its_end(_try(pool, how, *found))
         except Exception as error:
             log.warning("jobs wait: %s", type(error).__name__)
-        if busy:
-            found.set()
-            continue
-        found.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(poll):
-                await found.wait()
+            await asyncio.sleep(poll)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Cancelled, let the work end: what was sent shall be known to have been sent."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=DRAIN_SECONDS)
+        task.cancel()
+        raise

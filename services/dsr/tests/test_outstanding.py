@@ -192,6 +192,46 @@ async def test_a_system_that_comes_back_still_learns_whom_to_look_for_until_it_h
         assert "final_address" not in await dsr.held(request)
 
 
+async def test_the_answer_alone_ends_the_address_once_the_last_mail_has_had_its_end(dsr: Any) -> None:
+    """Within the days for which a last mail may be on its way."""
+    request, _ = await dsr.deleting("guest@example.org")
+    for system in ("marketing", "support"):
+        await dsr.reply(request, system, account=None)
+    await dsr.pass_time(DUE)
+    await leave(dsr, request)
+    for system in ("consent", "notifier", "audit", "accounts"):
+        await dsr.relay()
+        await dsr.reply(request, system, account=None)
+    await dsr.mail_ended("completion", request)
+    assert "final_address" in await dsr.held(request)
+    await dsr.reply(request, "orders", account=None)
+    await dsr.pass_time(timedelta(0))
+    assert "final_address" not in await dsr.held(request)
+
+
+async def test_one_that_comes_back_and_fails_finds_its_task_again(dsr: Any) -> None:
+    """Over HTTP: what it was asked once it has answered, and the answer was no end."""
+    await dsr.customer()
+    request, _ = await dsr.deleting()
+    await dsr.reply(request, "orders")
+    await dsr.reply(request, "support")
+    await dsr.pass_time(DUE)
+    await leave(dsr, request, systems=["marketing"])
+    await the_others_answer(dsr, request)
+    headers = dsr.headers("marketing", "system")
+    [task] = (await dsr.http.get("/v1/tasks", headers=headers)).json()["tasks"]
+    failed = {"outcome": "failed", "reason": "unavailable"}
+    answer = await dsr.http.post(
+        f"/v1/tasks/{task['id']}/reply", json=failed, headers=headers | {"Idempotency-Key": "no"}
+    )
+    assert answer.status_code == 202
+    await dsr.relay()
+    assert (await dsr.http.get("/v1/tasks", headers=headers)).json()["tasks"] == []
+    await dsr.pass_time(timedelta(hours=1))
+    [again] = (await dsr.http.get("/v1/tasks", headers=headers)).json()["tasks"]
+    assert (again["id"], again["attempt"]) == (task["id"], task["attempt"] + 1)
+
+
 async def identifiers(dsr: Any, request: UUID, system: str = "orders") -> Any:
     return await dsr.http.get(f"/v1/requests/{request}/identifiers", headers=dsr.headers(system, "system"))
 

@@ -5,8 +5,9 @@ from uuid import UUID, uuid4
 
 from chassis.database import Pool
 from chassis.testing import deliver, restate, run_jobs
-from privacy_contracts.notices import NoticeFailed, NoticeSent
+from privacy_contracts.notices import NoticeCompleted, NoticeFailed, NoticeSent
 
+from .test_policy import Revised, Stated, said
 from .test_requests import NOW, Notifier, closed, received
 
 
@@ -34,3 +35,40 @@ async def test_a_mail_of_which_nothing_is_left_is_not_written_again(
     await deliver(app, runtime, received(request_id), closed(request_id))
     assert await run_jobs(app, runtime) == 0
     assert mail_server.taken == []
+
+
+async def test_a_mailing_that_was_under_way_in_the_backup_goes_on_to_its_end(
+    notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, stated: Stated, revised: Revised
+) -> None:
+    """Two of its mails had their end in the lost hour: the others are written, and the report counts all of them."""
+    app, runtime = notifier
+    peers.policy(2)
+    await deliver(app, runtime, *(stated(f"a{number}") for number in range(4)))
+    await deliver(app, runtime, revised(2))
+    rows = await pool.fetch("SELECT id, account FROM notifier.notices ORDER BY account LIMIT 2")
+    about: dict[str, Any] = {"template": "policy_revised", "policy_version": 2}
+    sent = NoticeSent(notice=rows[0]["id"], account=rows[0]["account"], sent_at=NOW, **about)
+    failed = NoticeFailed(notice=rows[1]["id"], account=rows[1]["account"], reason="rejected", failed_at=NOW, **about)
+    assert await restate(app, runtime, sent, failed, sent) == [True, True, True]
+    await run_jobs(app, runtime)
+    await run_jobs(app, runtime)
+    assert len(mail_server.taken) == 2
+    (completed,) = await said(pool, "notice.completed")
+    assert [completed.body[part] for part in ("total", "sent", "failed")] == [4, 3, 1]
+
+
+async def test_a_mailing_that_was_reported_is_not_reported_again(
+    notifier: Notifier, pool: Pool, peers: Any, stated: Stated, revised: Revised
+) -> None:
+    app, runtime = notifier
+    peers.policy(2)
+    await deliver(app, runtime, stated("a1"))
+    await deliver(app, runtime, revised(2))
+    notice = await pool.fetchval("SELECT id FROM notifier.notices")
+    sent = NoticeSent(notice=notice, template="policy_revised", account="a1", policy_version=2, sent_at=NOW)
+    done = NoticeCompleted(notice=uuid4(), policy_version=2, total=1, sent=1, failed=0, completed_at=NOW)
+    assert await restate(app, runtime, sent, done) == [True, True]
+    assert await restate(app, runtime, done.model_copy(update={"policy_version": 7})) == [False]
+    await run_jobs(app, runtime)
+    assert await said(pool, "notice.completed") == []
+    assert await pool.fetchval("SELECT waiting = 0 AND completed_at IS NOT NULL FROM notifier.revisions")

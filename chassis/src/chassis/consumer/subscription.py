@@ -71,7 +71,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             batch=True,
             max_records=1000,
             batch_timeout_ms=100,
-            fetch_max_wait_ms=250,
+            fetch_max_wait_ms=100,
             auto_offset_reset="none",
             isolation_level="read_committed",
             ack_policy=AckPolicy.MANUAL,

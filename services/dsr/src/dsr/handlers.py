@@ -60,6 +60,8 @@ def build(desk: Desk, clock: Clock) -> Handlers:
         match decide.spent(request, notice, looked_for=after.looked_for):
             case "final":
                 await case.forget_final_address(tx, desk, request.id)
+            case "final_for_mail":
+                await requests.note_told(tx, request.id, received.time)
             case "typed":
                 await case.forget_typed_address(tx, desk, request.id)
 

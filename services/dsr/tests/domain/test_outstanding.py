@@ -126,13 +126,36 @@ def test_the_address_stays_until_the_last_that_is_outstanding_has_answered() -> 
     assert alarm.due_at == DUE_DAY + KEEP_FINAL_ADDRESS, "nobody may learn one that nobody proved"
 
 
-def test_a_failure_after_the_closing_changes_nothing() -> None:
+def test_once_the_last_mail_has_had_its_end_the_last_answer_ends_the_need_for_the_address() -> None:
     waiting = after(("orders", "done"), ("marketing", "done"), ("dsr", "retained"))
-    assert answered(changed(went_on(waiting, "accounts")), "accounts", "failed") == Step()
+    closed = changed(went_on(waiting, "accounts"))
+    told = replace(closed, request=replace(closed.request, told_at=DUE_DAY))
+    [alarm] = answered(told, "accounts").alarms
+    assert alarm.due_at == max(NOW, DUE_DAY)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_one_that_is_back_and_fails_is_asked_again_be_it_after_the_closing(closed: bool) -> None:
+    deletion = changed(went_on(after(("orders", "done")), "marketing"))
+    if closed:
+        deletion = changed(answered(changed(answered(deletion, "dsr")), "accounts"))
+    failed = answered(deletion, "marketing", "failed")
+    assert (failed.effect, [alarm.kind for alarm in failed.alarms]) == ("again", ["retry"])
+    assert answered(changed(failed), "marketing", "failed") == Step()
+    again = ask_again(changed(failed), "marketing", DUE_DAY)
+    [event] = again.events
+    assert isinstance(event, DeletionRequested)
+    assert (event.systems, event.attempt, event.reminder) == (["marketing"], 2, False)
+    assert changed(again).request == deletion.request
+
+
+def test_one_that_had_failed_when_it_was_left_is_asked_again() -> None:
+    deletion = changed(went_on(after(("orders", "failed")), "orders"))
+    assert [event.type for event in ask_again(deletion, "orders", DUE_DAY).events] == ["deletion.requested"]
 
 
 def test_nobody_looks_after_the_silence_of_a_system_that_was_left() -> None:
     deletion = changed(went_on(after(("orders", "failed")), "marketing", "orders"))
-    for look in (remind, escalate, ask_again):
+    for look in (remind, escalate):
         assert look(deletion, "marketing", DUE_DAY) == look(deletion, "orders", DUE_DAY) == Step()
-    assert answered(deletion, "marketing", "failed") == Step()
+    assert ask_again(deletion, "marketing", DUE_DAY) == Step()

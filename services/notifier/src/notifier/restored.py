@@ -8,8 +8,8 @@ from typing import Any
 
 from chassis.consumer import Received
 from chassis.database import Connection
-from notifier.queries import ledger
-from privacy_contracts.notices import NoticeFailed, NoticeSent
+from notifier.queries import ledger, revisions
+from privacy_contracts.notices import NoticeCompleted, NoticeFailed, NoticeSent
 
 ASKED = {"verification": "verification", "unknown_address": "verification", "completion": "completion"}
 """What was asked for where this was sent about a request."""
@@ -22,7 +22,9 @@ async def restate(received: Received[Any], tx: Connection) -> bool:
             return await _settle(tx, sent, "sent", None, received)
         case NoticeFailed() as failed:
             return await _settle(tx, failed, "failed", failed.reason, received)
-    return True  # what stands on the home page and what is complete is said again; the rest is records and no state
+        case NoticeCompleted() as done:
+            return await revisions.complete(tx, done.policy_version, done.completed_at)
+    return True  # what stands on the home page is said again; the rest is records and no state
 
 
 async def _settle(
@@ -30,4 +32,7 @@ async def _settle(
 ) -> bool:
     if ended.request is not None and ended.template in ASKED:
         await ledger.put(tx, ended.notice, ASKED[ended.template], ended.template, ended.request, ended.account)
-    return await ledger.settle_again(tx, ended.notice, state, reason, received.time)
+    settled = await ledger.settle_again(tx, ended.notice, state, reason, received.time)
+    if settled and settled.waited and settled.policy_version is not None:
+        await revisions.count(tx, settled.policy_version, sent=int(state == "sent"), failed=int(state == "failed"))
+    return settled is not None

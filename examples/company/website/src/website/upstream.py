@@ -23,6 +23,10 @@ class Refused(Exception):
     """A service refused what was sent; the visitor can put it right."""
 
 
+TOLD = (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT, httpx.codes.GONE)
+"""Refusals that say something about an account; whoever asked turns them into what every visitor sees."""
+
+
 @dataclass(frozen=True)
 class Notice:
     """What the home page says about the policy, until `until`."""
@@ -76,7 +80,7 @@ class Upstream:
             raise Away(service) from fault
         if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
             raise Refused(service)
-        if answer.is_error and answer.status_code not in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
+        if answer.is_error and answer.status_code not in TOLD:
             self._tokens.pop(service, None)  # a rotated key shows as 401: the next try asks for a new token
             raise Away(service)
         return answer
@@ -99,10 +103,10 @@ class Upstream:
             raise Away("accounts")
 
     async def choose(self, account: str, purpose: str, choice: str, text: str, once: str) -> None:
-        """Record a choice, with the words that stood beside it."""
+        """Record a choice, with the words that stood beside it. Of an account that is being deleted none is left."""
         body = {"subject": f"account/{account}", "purpose": purpose, "choice": choice, "text": text}
         answer = await self._send("POST", "consent", "/v1/choices", body | {"channel": "website"}, f"{once}-{purpose}")
-        if answer.is_error:
+        if answer.is_error and answer.status_code != httpx.codes.GONE:
             raise Away("consent")
 
     async def takes_choices(self) -> bool:

@@ -95,7 +95,8 @@ def begin_without_account(deletion: Deletion, closed_at: datetime, now: datetime
 
 
 def answer(deletion: Deletion | None, by: str, reply: Reply, retry_after: timedelta, now: datetime) -> Step:
-    """The system `by` replied. One that failed is asked again after `retry_after`; a final answer may end its stage.
+    """The system `by` replied. One that failed is asked again after `retry_after`, be it outstanding, since it is there
+    again; a final answer may end its stage.
 
     Nothing changes where the request is unknown (None), or where a system speaks for another one or about another
     account.
@@ -106,7 +107,7 @@ def answer(deletion: Deletion | None, by: str, reply: Reply, retry_after: timede
     if task is None:
         return Step()
     if isinstance(reply, ReplyFailed):
-        if task.status == "failed" or task.outstanding:
+        if task.status == "failed":
             return Step()
         again = (Alarm("retry", now + retry_after, task.system),)
         return Step(_with(deletion, replace(task, status="failed")), alarms=again, effect="again")
@@ -149,7 +150,7 @@ def leave_outstanding(
 
 def ask_again(deletion: Deletion, system: str, now: datetime) -> Step:
     """The wait after a failure is over. The deadline stays what it was."""
-    task = _waited_for(deletion, system, "failed")
+    task = _task(deletion, system, "failed")
     return _repeat(deletion, task, now, reminder=False) if task else Step()
 
 
@@ -211,8 +212,8 @@ def _last_word(deletion: Deletion, now: datetime) -> Step:
     """A system that was outstanding at the closing has answered; the last of them needs the address no more."""
     if deletion.asked:
         return Step(deletion)
-    over = max(now, (deletion.request.closed_at or now) + KEEP_FINAL_ADDRESS)  # the last mail may be on its way
-    return Step(deletion, alarms=(Alarm("destroy_address", over),))
+    last_mail = deletion.request.told_at or (deletion.request.closed_at or now) + KEEP_FINAL_ADDRESS
+    return Step(deletion, alarms=(Alarm("destroy_address", max(now, last_mail)),))
 
 
 def _ask(deletion: Deletion, stage: str, waiting: Sequence[Task], now: datetime) -> Step:

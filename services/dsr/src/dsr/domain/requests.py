@@ -38,7 +38,8 @@ class Request:
     """A data-subject request. `account` is None until it is known whose it is, and for ever where there is no account.
 
     Without an account the request is about the person who proves control of the address that was typed.
-    `address_proven`: the final address is one that the person proved to be theirs.
+    `address_proven`: the final address is one that the person proved to be theirs. `told_at`: when the last mail had
+    its end, where the address was looked for still.
     """
 
     id: UUID
@@ -56,6 +57,7 @@ class Request:
     outcome: str | None = None
     account_closed_at: datetime | None = None
     address_proven: bool = False
+    told_at: datetime | None = None
 
     @property
     def subject(self) -> str:
@@ -143,15 +145,18 @@ def has_ending(request: Request) -> bool:
     return request.status == "closed" and request.outcome == "completed"
 
 
-def spent(request: Request, notice: NoticeSent | NoticeFailed, *, looked_for: bool) -> Literal["typed", "final"] | None:
+Spent = Literal["typed", "final", "final_for_mail"]
+
+
+def spent(request: Request, notice: NoticeSent | NoticeFailed, *, looked_for: bool) -> Spent | None:
     """Which address of a request has no use any more now that a mail about it was sent, or failed for good.
 
     The typed address of a person without an account identifies them until the end, so it is spent early only when the
     first mail cannot have arrived: then nobody has a link. After the last mail the final one may be `looked_for` by
-    systems that are outstanding. None for mails that end neither address.
+    systems that are outstanding, and serves for nothing else. None for mails that end neither address.
     """
     if notice.template == "completion":
-        return None if looked_for else "final"
+        return "final_for_mail" if looked_for else "final"
     first = notice.template in ("verification", "unknown_address")
     never_arrived = isinstance(notice, NoticeFailed) and not notice.unanswered
     return "typed" if first and never_arrived and request.status == "received" else None

@@ -11,7 +11,7 @@ from dsr.domain.requests import Request
 
 _COLUMNS = (
     "id, type, channel, status, account, received_at, due_at, verified_at, confirmed_at, irrevocable_at, started_at,"
-    " closed_at, outcome, account_closed_at, address_proven"
+    " closed_at, outcome, account_closed_at, address_proven, told_at"
 )
 
 
@@ -138,6 +138,11 @@ async def set_final_address(tx: Connection, request_id: UUID, sealed: bytes, *, 
     await tx.execute(
         "UPDATE dsr.requests SET final_address = $2, address_proven = $3 WHERE id = $1", request_id, sealed, proven
     )
+
+
+async def note_told(tx: Connection, request_id: UUID, at: datetime) -> None:
+    """The last mail has had its end; the address stays for systems that are outstanding."""
+    await tx.execute("UPDATE dsr.requests SET told_at = coalesce(told_at, $2) WHERE id = $1", request_id, at)
 
 
 async def clear_final_address(tx: Connection, request_id: UUID) -> bool:

@@ -1,6 +1,7 @@
 """The ledger: one row per notice, from its cause to its result."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -128,17 +129,26 @@ async def settle_failed(
     )
 
 
-async def settle_again(tx: Connection, notice: UUID, state: str, reason: str | None, at: datetime) -> bool:
-    """The notice's end as it was said once. False where there is no such notice."""
-    return bool(
-        await tx.fetchval(
-            "UPDATE notices SET state = $2, reason = $3, settled_at = $4, unanswered = 0 WHERE id = $1 RETURNING true",
-            notice,
-            state,
-            reason,
-            at,
-        )
+@dataclass(frozen=True)
+class Settled:
+    """A notice that has its end again: whether it was waiting for it, and in which mailing."""
+
+    waited: bool
+    policy_version: int | None
+
+
+async def settle_again(tx: Connection, notice: UUID, state: str, reason: str | None, at: datetime) -> Settled | None:
+    """The notice's end as it was said once. None where there is no such notice."""
+    row = await tx.fetchrow(
+        "UPDATE notices SET state = $2, reason = $3, settled_at = $4, unanswered = 0"
+        " FROM (SELECT id, state FROM notices WHERE id = $1 FOR UPDATE) AS before WHERE notices.id = before.id"
+        " RETURNING before.state = 'waiting' AS waited, policy_version",
+        notice,
+        state,
+        reason,
+        at,
     )
+    return Settled(**row) if row else None
 
 
 async def oldest_unsent(tx: Connection) -> float:

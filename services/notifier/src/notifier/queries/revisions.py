@@ -86,6 +86,7 @@ async def count(tx: Connection, version: int, *, sent: int = 0, failed: int = 0)
     return Mailing(**row)
 
 
-async def complete(tx: Connection, version: int, now: datetime) -> None:
-    """Mark a mailing as reported."""
-    await tx.execute("UPDATE revisions SET completed_at = $2 WHERE version = $1", version, now)
+async def complete(tx: Connection, version: int, now: datetime) -> bool:
+    """Mark a mailing as reported. False where there is no such version."""
+    marked = await tx.execute("UPDATE revisions SET completed_at = $2 WHERE version = $1", version, now)
+    return affected(marked) == 1
