@@ -25,6 +25,7 @@ Way = Reads | str
 
 WRITES = "takes in what it is given, shows nothing of what is held"
 IDS = "opaque ids, times and counts only"
+STATE = "opaque ids, times and codes, and who of the list is silent, with what it holds of any person"
 PUBLIC = "the same for everybody"
 ERASES = "destroys, and opens nothing"
 COPIES = "keeps a sealed copy of what the event brought, opens none"
@@ -39,8 +40,8 @@ _BY_AUDITOR = {"actor": "staff/auditor-01", "purpose": "audit"}
 WAYS: dict[str, dict[str, Way]] = {
     "dsr": {
         "POST /v1/requests": WRITES,
-        "GET /v1/requests/{request_id}": IDS,
-        "POST /v1/requests/{request_id}/outstanding": IDS,
+        "GET /v1/requests/{request_id}": STATE,
+        "POST /v1/requests/{request_id}/outstanding": STATE,
         "POST /v1/requests/{request_id}/messages": _accessed(
             "dsr", actor="service/notifier", purpose="notice", case="{request}", categories=["contact"]
         ),

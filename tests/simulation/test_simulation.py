@@ -24,7 +24,12 @@ from .world import Failed, Place, World, place
 SEEDS = 50
 MOST = 40
 """Seeds within which a broken mechanism must show."""
-SHOWN = {"a dead letter does not hold its key": 20}
+SHOWN = {
+    "positions are not fenced": 8,
+    "a dead letter does not hold its key": 19,
+    "an erasure has no line in the ledger": 1,
+    "an erasure takes keys that are newer": 1,
+}
 """The seed that shows it, where it is not one of the first: nobody waits for those before it."""
 
 # Those who break a mechanism say what they change in its text, so that nobody keeps a second version of it.
