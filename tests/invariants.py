@@ -111,11 +111,11 @@ def asked_once(seen: Evidence) -> Iterable[str]:
 
 
 def effective_once(seen: Evidence) -> Iterable[str]:
-    """In the systems' own books each deletion happened once: no order is left, the invoice is, the account is not."""
+    """In the systems' own books each deletion happened once: no order is left, invoices are, the account is not."""
     gone = Counter(event.body["id"] for event in seen.events("account.deleted"))
     for request, customer in seen.deleted.items():
         orders, invoices, answers = seen.orders[request]
-        if (orders, invoices, answers) != (0, int(customer.invoice is not None), 1):
+        if (orders, invoices, answers) != (0, customer.invoices, 1):
             yield f"orders holds {orders} orders, {invoices} invoices and {answers} answers for request {request}"
         if customer.account and gone[customer.account] != 1:
             yield f"account {customer.account} was deleted {gone[customer.account]} times"

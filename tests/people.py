@@ -21,12 +21,16 @@ AWAY = (502, 503, 504)
 
 @dataclass(frozen=True)
 class Customer:
-    """Somebody with an account, and the number of the invoice of what they ordered, if they did."""
+    """Somebody with an account, the number of the invoice of what they ordered, if they did, and how many they have.
+
+    Who gets no answer orders again, so there may be more than one.
+    """
 
     account: str
     email: str
     name: str
     invoice: int | None = None
+    invoices: int = 0
 
     @property
     def subject(self) -> str:
@@ -41,6 +45,7 @@ class Guest:
     email: str
     name: str
     invoice: int
+    invoices: int = 1
     account: None = None
 
 
@@ -117,7 +122,9 @@ class Company:
         body = {"email": email, "name": full, "region": "US-CA"}
         account = (await self.post("accounts", "/v1/customers", body))["id"]
         await until("dsr to know the account", lambda: self._known(account), 60)
-        return Customer(account, email, full, await self._order({"account": account}) if order else None)
+        invoice = await self._order({"account": account}) if order else None
+        written = await self.value("orders", "SELECT count(*) FROM orders.invoices WHERE account = $1", account)
+        return Customer(account, email, full, invoice, written)
 
     async def guest(self, name: str) -> Guest:
         """Order something under a new address, without an account."""
