@@ -37,7 +37,7 @@ soak-table: setup-dev ## write docs/faults.md from the rounds of all shards
 	@$(PYTHON) -m tests.soak.table
 
 faults: setup-dev ## play every fault at every moment; goes on where it stopped: make faults CELLS="kafka- -full-" AGAIN=1
-	@$(PYTHON) -m tests.faults --keep-going $(if $(AGAIN),--again) $(CELLS)
+	@$(PYTHON) -m tests.faults --keep-going $(if $(AGAIN),--again) -- $(CELLS)
 
 lint: setup-dev ## check style, types and who may import whom
 	.venv/bin/ruff check .

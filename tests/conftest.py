@@ -53,20 +53,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
-APART = tuple(
-    f"tests/{name}/" for name in ("crash", "docs", "residue", "restores", "simulation", "soak", "subscribers")
-)
-APART += ("tests/faults/test_matrix.py",)
-"""What has deployments of its own that are killed at will, or none."""
+APART = {
+    "on servers of its own": ("faults/test_matrix.py", "releases/", "residue/", "restores/"),
+    "apart": ("crash/", "docs/", "simulation/", "soak/", "subscribers/"),
+}
+"""What has deployments of its own, which it may kill or lose, or none: a worker each, one deployment at a time."""
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """One worker has the deployment that most tests share, one has the others, and all that is left goes by files."""
+    """One worker has the deployment that most tests share, two have the others, and all that is left goes by files."""
 
     def _split_scope(self, nodeid: str) -> str:
         if not nodeid.startswith("tests/"):
             return nodeid.partition("::")[0]
-        return "apart" if nodeid.startswith(APART) else "shared"
+        of_tests = nodeid.removeprefix("tests/")
+        return next((name for name, places in APART.items() if of_tests.startswith(places)), "shared")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -182,14 +182,19 @@ def test_growth_of_a_type_is_no_breaking_change(change: Change) -> None:
 
 RELEASED_TYPES = [
     pytest.param(name, released, id=f"{release.name}/{name}")
-    for release in RELEASES
+    for release in (*RELEASES, golden.CONTRACTS)
     for name, released in schemas(release / "schemas").items()
 ]
+"""Of each release, and as they are: what came since will be released as it is."""
 RELEASED_TOPICS = [
     pytest.param(name, released, id=f"{release.name}/{name}")
     for release in RELEASES
     for name, released in json.loads((release / "topology.json").read_text("utf-8"))["topics"].items()
 ]
+
+
+def test_every_event_is_among_those_that_are_tried() -> None:
+    assert {param.values[0] for param in RELEASED_TYPES if str(param.id).startswith(golden.CONTRACTS.name)} == {*EVENTS}
 
 
 @pytest.mark.parametrize(("name", "released"), RELEASED_TYPES)

@@ -71,7 +71,16 @@ def test_the_alarm_goes_off_at_the_bound() -> None:
     assert late == f"topic_oldest_overwritten_seconds > {bound().total_seconds():.0f}"
 
 
+def test_the_alarms_about_backups_go_off_at_their_lives() -> None:
+    [late] = [rule["expr"] for rule in rules() if rule["alert"] == "BackupsStand"]
+    lives = {"data": PROMISED.backups, "keys": PROMISED.key_backups}
+    assert late == " or ".join(
+        f'time() - backup_oldest_timestamp_seconds{{kind="{kind}"}} > {life.total_seconds():.0f}'
+        for kind, life in lives.items()
+    )
+
+
 def test_each_metric_of_an_alarm_is_in_the_table() -> None:
-    """That each is printed, `tests/residue` and the tests of the topology job show."""
+    """That each is printed, `tests/residue` and the tests of the topology job show; the last is for the operator."""
     used = {name for rule in rules() for name in re.findall(r"\b[a-z]+(?:_[a-z]+)+_seconds\b", rule["expr"])}
     assert used == set(re.findall(r"^\| `(\w+)` \|", SECTION, re.MULTILINE))

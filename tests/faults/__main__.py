@@ -3,7 +3,7 @@
 Some are played one after the other before their deletions come to their end and everything is counted; those that are
 named are counted one by one. What has passed is noted for `docs/faults.md`, and not run again unless it is named.
 
-`--list` prints the matrix; `--again` forgets what has passed; `--keep-going` goes on after a failure.
+`--list` prints the matrix; `--again` forgets what has passed of these; `--keep-going` goes on after a failure.
 """
 
 import argparse
@@ -114,7 +114,7 @@ CASES["bad-deploy"] = _bad_deploy
 def main() -> int:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("cells", nargs="*", help="parts of ids, such as kafka- or -freeze-relay")
+    parser.add_argument("cells", nargs="*", help="parts of ids, such as kafka-; behind -- such as -freeze-relay")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--keep-going", action="store_true")
@@ -123,8 +123,10 @@ def main() -> int:
         for cell in ALL:
             print(f"{cell}: {cell.makes_no_sense}" if cell.makes_no_sense else cell)
         return 0
-    passed = {} if given.again else results.cells()
+    passed = results.cells()
     wanted = [case for case in CASES if not given.cells or any(part in case for part in given.cells)]
+    if given.again:
+        passed = {case: seconds for case, seconds in passed.items() if case not in wanted}
     left = wanted if given.cells else [case for case in wanted if case not in passed]
     remove_stale()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so the deployment is removed

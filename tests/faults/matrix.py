@@ -1,5 +1,7 @@
 """Who is hit, by what, at which moment: every cell of the matrix, and why some make no sense.
 
+Victims are the platform's own services and the two servers; systems of the sample company die in `tests/crash`.
+
 A cell's id is `<victim>-<fault>-<moment>`, as in `kafka-kill-relay`.
 """
 
@@ -12,7 +14,7 @@ SERVERS = ("kafka", "postgres")
 VICTIMS = (*SERVICES, *SERVERS)
 FAULTS = {
     "kill": "SIGKILL",
-    "freeze": "SIGSTOP for longer than session and leases; a second instance of a service takes over meanwhile",
+    "freeze": "SIGSTOP for longer than session and lease; a second instance of a service takes over meanwhile",
     "restart": "an orderly end and a start",
     "absent": "not there while all others are started",
     "full": "its disk takes nothing more: RLIMIT_FSIZE of 0, so that every write to a file fails",

@@ -4,6 +4,7 @@ Too long for `make test`; `make faults` has them.
 """
 
 import asyncio
+import os
 from pathlib import Path
 
 from chassis.consumer.subscription import REBALANCE_MS
@@ -15,10 +16,13 @@ from .place import ON_CHASSIS, RUNNING, Place
 from .story import Story
 
 POLL_SECONDS = 10
-OVERLAY = f"""import chassis.consumer.subscription
-chassis.consumer.subscription.LONGEST_POLL_MS = {POLL_SECONDS * 1000}
+OVERLAY = f"""import os, pathlib, sys
+import chassis.consumer.subscription as subscription
+subscription.LONGEST_POLL_MS = {POLL_SECONDS * 1000} if hasattr(subscription, "LONGEST_POLL_MS") else sys.exit("moved")
+pathlib.Path(__file__).with_name(os.environ["INSTANCE"]).touch()
 """
-"""Laid over the code by a module that the interpreter imports at its start: a consumer that must poll that often."""
+"""Laid over the code by a module that the interpreter imports at its start: a consumer that must poll that often. It
+leaves a file, so that nobody takes the usual one for it."""
 
 
 async def outlast_rebalance(place: Place, company: Company, server: str) -> Story:
@@ -32,6 +36,7 @@ async def outlast_poll(place: Place, company: Company, server: str, overlay: Pat
     once = {"PYTHONPATH": str(overlay)}
     await asyncio.gather(*(company.off_loop(place.stack.restart, name, once) for name in ON_CHASSIS))
     await company.off_loop(place.stack.wait, *ON_CHASSIS)
+    assert set(os.listdir(overlay)) >= set(ON_CHASSIS), "it was not laid over all"
     try:
         return await _outlast(place, company, server, 2 * POLL_SECONDS + 1)
     finally:

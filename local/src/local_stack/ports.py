@@ -1,9 +1,12 @@
 """Ports on loopback: free ones, the error for one that is taken, and whether who listens is ready."""
 
+import functools
+import itertools
 import json
 import os
 import secrets
 import socket
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -12,16 +15,29 @@ from local_stack import LocalStackError, Misuse
 LOOPBACK = "127.0.0.1"
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on.
+FIRST, BLOCKS, BLOCK = 18_000, 70, 200
+"""Free ports lie below those that systems give to outgoing connections, so that one is still free when a process that
+was killed starts again."""
 
-    It lies below those that systems give to outgoing connections, so that it is still free when a process that was
-    killed starts again.
-    """
+
+def free_port() -> int:
+    """Return a port that nothing listens on, and that no other process gives out while this one lives."""
+    return next(port for port in _mine() if is_free(port))
+
+
+@functools.cache
+def _mine() -> Iterator[int]:
+    """The ports of a block, round and round. It is ours as long as we live, since we keep its first port bound."""
     while True:
-        port = 18_000 + secrets.randbelow(14_000)
-        if is_free(port):
-            return port
+        first = FIRST + secrets.randbelow(BLOCKS) * BLOCK
+        guard = socket.socket()
+        try:
+            guard.bind((LOOPBACK, first))
+        except OSError:
+            guard.close()
+        else:
+            guard.detach()  # closed by the end of the process alone
+            return itertools.cycle(range(first + 1, first + BLOCK))
 
 
 def is_free(port: int) -> bool:
