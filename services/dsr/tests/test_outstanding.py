@@ -170,15 +170,7 @@ async def test_a_system_that_comes_back_still_learns_whom_to_look_for_until_it_h
 ) -> None:
     """The last mail does not end the address then; the answer does, or the 45th day."""
     for late in (False, True):
-        request, link = await dsr.deleting(f"guest{late}@example.org")
-        for system in ("marketing", "support"):
-            await dsr.reply(request, system, account=None)
-        await dsr.pass_time(DUE)
-        await leave(dsr, request)
-        for system in ("consent", "notifier", "audit", "accounts"):
-            await dsr.relay()
-            await dsr.reply(request, system, account=None)
-        await dsr.mail_ended("completion", request)
+        request, link = await a_guest_without_the_word_of_orders(dsr, f"guest{late}@example.org")
         await dsr.pass_time(timedelta(days=44))
         assert (await identifiers(dsr, request)).status_code == 200
         assert (await identifiers(dsr, request, "marketing")).status_code == 410
@@ -192,9 +184,9 @@ async def test_a_system_that_comes_back_still_learns_whom_to_look_for_until_it_h
         assert "final_address" not in await dsr.held(request)
 
 
-async def test_the_answer_alone_ends_the_address_once_the_last_mail_has_had_its_end(dsr: Any) -> None:
-    """Within the days for which a last mail may be on its way."""
-    request, _ = await dsr.deleting("guest@example.org")
+async def a_guest_without_the_word_of_orders(dsr: Any, email: str) -> tuple[UUID, str]:
+    """A guest's request that was closed over orders, to the end of the last mail; and its link."""
+    request, link = await dsr.deleting(email)
     for system in ("marketing", "support"):
         await dsr.reply(request, system, account=None)
     await dsr.pass_time(DUE)
@@ -203,6 +195,12 @@ async def test_the_answer_alone_ends_the_address_once_the_last_mail_has_had_its_
         await dsr.relay()
         await dsr.reply(request, system, account=None)
     await dsr.mail_ended("completion", request)
+    return request, link
+
+
+async def test_the_answer_alone_ends_the_address_once_the_last_mail_has_had_its_end(dsr: Any) -> None:
+    """Within the days for which a last mail may be on its way."""
+    request, _ = await a_guest_without_the_word_of_orders(dsr, "guest@example.org")
     assert "final_address" in await dsr.held(request)
     await dsr.reply(request, "orders", account=None)
     await dsr.pass_time(timedelta(0))
