@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from local_stack import LocalStackError
 from local_stack.passwords import passwords
-from local_stack.ports import LOOPBACK, claim, configured, free_port
+from local_stack.ports import BLOCK, BLOCKS, FIRST, LOOPBACK, claim, configured, free_port
 from local_stack.processes import Identity, alive, identify, kill, read_pidfile, spawn, stop, wait_for, write_pidfile
 
 SLEEP = "import time; print('here', flush=True); time.sleep(600)"
@@ -81,6 +82,16 @@ def test_a_busy_port_is_named_with_the_variable_that_moves_it() -> None:
 
         with pytest.raises(LocalStackError, match=rf"port {port} for dsr is in use .* DSR_PORT"):
             claim("dsr", port, "DSR_PORT")
+
+
+def test_two_that_live_at_once_give_out_no_port_twice() -> None:
+    """What is free now may be what another stack starts on in a moment."""
+    mine = {free_port() for _ in range(400)}
+    program = "from local_stack.ports import free_port; print(*(free_port() for _ in range(400)))"
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not mine & {int(port) for port in other.stdout.split()}
+    assert min(mine) >= FIRST
+    assert max(mine) < FIRST + BLOCKS * BLOCK
 
 
 def test_a_free_port_may_be_claimed() -> None:
