@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 STACK := $(PYTHON) -m local_stack
+LIGHT := tests/simulation tests/subscribers tests/docs tests/soak
 export BREAK POLICY
 export CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
@@ -24,7 +25,8 @@ test: setup-dev lint ## run every check and test; TESTS=services/dsr for some
 ifdef TESTS
 	$(PYTHON) -m pytest $(TESTS)
 else
-	$(PYTHON) -m pytest --numprocesses 3 --no-loadscope-reorder tests contracts chassis services deploy local examples
+	$(PYTHON) -m pytest --numprocesses 3 --no-loadscope-reorder $(LIGHT) contracts chassis services deploy local examples
+	$(PYTHON) -m pytest --numprocesses 2 tests $(LIGHT:%=--ignore=%)
 endif
 
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0

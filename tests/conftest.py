@@ -53,26 +53,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
-APART = {
-    "on servers of its own": ("faults/test_matrix.py", "releases/", "residue/", "restores/"),
-    "apart": ("crash/", "docs/", "simulation/", "soak/", "subscribers/"),
-}
-"""What has deployments of its own, which it may kill or lose, or none: a worker each, one deployment at a time."""
+APART = ("crash/", "faults/test_matrix.py", "releases/", "residue/", "restores/")
+"""What has deployments of its own, which it may kill or lose."""
+LIGHT = ("docs/", "simulation/", "soak/", "subscribers/")
+"""What has none."""
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """One worker has the deployment that most tests share, two have the others, and all that is left goes by files."""
+    """One worker has the deployment that most tests share, one has the others; what needs none goes by files."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if not nodeid.startswith("tests/"):
+        folder, _, of_tests = nodeid.partition("/")
+        if folder != "tests" or of_tests.startswith(LIGHT):
             return nodeid.partition("::")[0]
-        of_tests = nodeid.removeprefix("tests/")
-        return next((name for name, places in APART.items() if of_tests.startswith(places)), "shared")
+        return "apart" if of_tests.startswith(APART) else "shared"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeployment:
-    """Have several workers make no more deployments than one does; what takes longest is named, and begun, first."""
+    """Have several workers make no more deployments than one does."""
     return ByDeployment(config, log)
 
 

@@ -31,7 +31,7 @@ class World:
     sight: Found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world() -> Iterator[World]:
     """Shared by all tests of this folder."""
     remove_stale()
@@ -62,7 +62,7 @@ def shorten(stack: Stack) -> None:
         future.result()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def story(world: World) -> Story:
     """One person's coming and going."""
     return asyncio.run(told(world.stack))
