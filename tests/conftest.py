@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
-APART = ("crash/", "faults/test_matrix.py", "releases/", "residue/", "restores/")
+APART = ("crash/", "faults/test_matrix.py", "residue/", "restores/")
 """What has deployments of its own, which it may kill or lose."""
 LIGHT = ("docs/", "simulation/", "soak/", "subscribers/")
 """What has none."""

@@ -15,7 +15,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from local_stack import ROOT
@@ -23,7 +22,6 @@ from local_stack.layout import MARKETING
 from privacy_contracts.topology import Systems, systems
 
 from .. import invariants
-from ..faults.place import Place
 from ..invariants import assert_all_hold
 from ..people import Company, Customer
 from .archive import module_path, unpacked
@@ -91,12 +89,6 @@ class Releases:
             process.terminate()
             await process.wait()
             await self._company.off_loop(self._stack.start, "marketing")
-
-
-@pytest.fixture
-def company(http: httpx.AsyncClient, place: Place) -> Company:
-    """A deployment that nobody else uses meanwhile."""
-    return Company(http, place.stack)
 
 
 @pytest.fixture(scope="module")
