@@ -25,7 +25,7 @@ test: setup-dev lint ## run every check and test; TESTS=services/dsr for some
 ifdef TESTS
 	$(PYTHON) -m pytest $(TESTS)
 else
-	$(PYTHON) -m pytest --numprocesses 3 --no-loadscope-reorder $(LIGHT) contracts chassis services deploy local examples
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) contracts chassis services deploy local examples
 	$(PYTHON) -m pytest --numprocesses 2 tests $(LIGHT:%=--ignore=%)
 endif
 

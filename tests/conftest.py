@@ -55,24 +55,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 APART = ("crash/", "faults/test_matrix.py", "residue/", "restores/")
 """What has deployments of its own, which it may kill or lose."""
-LIGHT = ("docs/", "simulation/", "soak/", "subscribers/")
-"""What has none."""
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """One worker has the deployment that most tests share, one has the others; what needs none goes by files."""
+    """Two workers, each with one deployment at a time: the one that most tests share, and the others."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder, _, of_tests = nodeid.partition("/")
-        if folder != "tests" or of_tests.startswith(LIGHT):
-            return nodeid.partition("::")[0]
-        return "apart" if of_tests.startswith(APART) else "shared"
+        return "apart" if nodeid.removeprefix("tests/").startswith(APART) else "shared"
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeployment:
-    """Have several workers make no more deployments than one does."""
-    return ByDeployment(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeployment | None:
+    """Have `--numprocesses 2` make no more deployments than one worker does; `--dist loadfile` is what it is."""
+    return ByDeployment(config, log) if config.option.dist == "load" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -312,17 +312,17 @@ class World:
             _same(f"numbers of {topic}", sorted(number for number, _ in pairs), [*range(1, len(pairs) + 1)])
             _same(f"events of {topic}, each with one number", len({name for _, name in pairs}), len(pairs))
 
-        await self._check_sealed(applied)
+        await self._check_sealed(applied, told)
 
-    async def _check_sealed(self, applied: dict[str, int]) -> None:
+    async def _check_sealed(self, applied: dict[str, int], told: dict[str, int]) -> None:
         """What was sealed before a name's last farewell is closed for ever, the rest opens, and the ledger has each.
 
         A farewell that is poisoned, or failed behind its ledger line, may have closed what stands before it already.
         """
         rows = await self.pool.fetch("SELECT name, number, value FROM sealed ORDER BY name, number")
         farewells = await self.pool.fetch("SELECT name, number FROM effects WHERE kind = 'farewell'")
-        told = (self.place.folder / LEDGER).read_text().splitlines()
-        lines = Counter(json.loads(line)["owner"] for line in told if line)
+        written = (self.place.folder / LEDGER).read_text().splitlines()
+        lines = Counter(json.loads(line)["owner"] for line in written if line)
         for name, last in applied.items():
             gone = [row["number"] for row in farewells if row["name"] == name]
             _same(f"farewells of {name} in the ledger", lines[sample.owner(name)] >= len(gone), True)
@@ -333,7 +333,7 @@ class World:
                         text = await self.sealing.open(tx, sample.owner(name), row["value"], sample.SEALED)
                         _same("what was sealed", text, f"{name}-{row['number']}")
                         opened.append(row["number"])
-            if last == (await self._told())[name]:
+            if last == told[name]:
                 _same(f"what opens of {name}", opened, list(range(max(gone, default=0) + 1, last + 1)))
 
     def _published(self, topic: str) -> dict[str, list[int]]:

@@ -6,10 +6,11 @@ happens once. Time here is real time.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -19,7 +20,6 @@ from chassis.database import Connection, Pool, affected, transaction
 from chassis.telemetry import carried, counter, span
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 _DONE = counter("jobs_done", "jobs whose effect committed")
 _RETRIED = counter("jobs_retried", "attempts that will be repeated")
 _EXPIRED = counter("jobs_expired", "jobs that met their deadline")
@@ -78,12 +78,16 @@ async def put_many(tx: Connection, kind: str, keys: list[str], payload: dict[str
     )
 
 
-async def run_one(pool: Pool, kind: str, how: JobKind, holder: str = "") -> bool:
-    """Claim and try one job of this kind. False when none is due."""
+async def run_one(
+    pool: Pool, kind: str, how: JobKind, holder: str = "", claimed: Callable[[], object] = lambda: None
+) -> bool:
+    """Claim and try one job of this kind; `claimed` is called in between. False when none is due."""
     found = await _claim(pool, kind, holder)
-    if found is not None:
-        await _try(pool, how, *found)
-    return found is not None
+    if found is None:
+        return False
+    claimed()
+    await _try(pool, how, *found)
+    return True
 
 
 async def _claim(pool: Pool, kind: str, holder: str) -> tuple[Job, bool, dict[str, str]] | None:
@@ -164,26 +168,31 @@ async def run(pool: Pool, kinds: Mapping[str, JobKind], holder: str, poll: float
 async def _work(pool: Pool, kind: str, how: JobKind, holder: str, watch: asyncio.Lock, poll: float) -> None:
     """One worker. Of those that are free one has the watch; when it finds something the next one takes it over, so that
     a job that hangs keeps one worker and no other job.
+
+    Cancelled, it lets the job under way end: what was sent shall be known to have been sent.
     """
     while True:
-        try:
-            async with watch:
-                found = await _to_its_end(_claim(pool, kind, holder))
-                if found is None:
-                    await asyncio.sleep(poll)
-                    continue
-            await _to_its_end(_try(pool, how, *found))
-        except Exception as error:
+        async with watch:
+            settled = asyncio.Event()
+            attempt = asyncio.create_task(run_one(pool, kind, how, holder, settled.set))
+            attempt.add_done_callback(partial(_set, settled))
+            await _or_end(attempt, settled.wait())
+            if attempt.done() and (attempt.exception() or not attempt.result()):
+                await asyncio.sleep(poll)
+        await _or_end(attempt, asyncio.wait([attempt]))
+        if error := attempt.exception():
             log.warning("jobs wait: %s", type(error).__name__)
-            await asyncio.sleep(poll)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Cancelled, let the work end: what was sent shall be known to have been sent."""
-    task = asyncio.create_task(work)
+def _set(event: asyncio.Event, _: object) -> None:
+    event.set()
+
+
+async def _or_end(attempt: "asyncio.Task[bool]", event: Awaitable[object]) -> None:
+    """Wait for this; cancelled meanwhile, for the end of the attempt."""
     try:
-        return await asyncio.shield(task)
+        await event
     except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=DRAIN_SECONDS)
-        task.cancel()
+        await asyncio.wait([attempt], timeout=DRAIN_SECONDS)
+        attempt.cancel()
         raise
