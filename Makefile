@@ -26,7 +26,7 @@ ifdef TESTS
 	$(PYTHON) -m pytest $(TESTS)
 else
 	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) contracts chassis services deploy local examples
-	$(PYTHON) -m pytest --numprocesses 2 tests $(LIGHT:%=--ignore=%)
+	$(PYTHON) -m pytest --numprocesses 2 --no-loadscope-reorder tests $(LIGHT:%=--ignore=%)
 endif
 
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -15,24 +16,36 @@ from .deployment import deployed, remove_stale
 from .faults.place import Place, placed
 from .people import Company
 
+DEPLOYMENTS: tuple[tuple[str, ...], ...] = (
+    (),  # the one that all others share
+    ("faults/test_matrix.py", "restores/"),
+    ("residue/",),
+    ("crash/",),
+)
+"""Which tests have a deployment of their own, which they may kill or lose; those that take longest first."""
+HELD = pytest.StashKey[ExitStack]()
+"""What ends the deployment that runs."""
+
 
 @pytest.fixture(scope="package")
-def stack() -> Iterator[Stack]:
+def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     """The deployment that journeys, pages and HTTP tests share. Whoever stops a part of it starts it again."""
     if kept := os.environ.get("DEPLOYMENT"):
         yield read_plan(Path(kept))
         return
     remove_stale()
-    with deployed("whole") as made:
-        yield made
+    with ExitStack() as held:
+        pytestconfig.stash[HELD] = held
+        yield held.enter_context(deployed("whole"))
 
 
 @pytest.fixture(scope="package")
-def place() -> Iterator[Place]:
+def place(pytestconfig: pytest.Config) -> Iterator[Place]:
     """A deployment with servers of its own, which may be made to fail, lost and restored; whoever does so mends it."""
     remove_stale()
-    with placed("faults") as made:
-        yield made
+    with ExitStack() as held:
+        pytestconfig.stash[HELD] = held
+        yield held.enter_context(placed("faults"))
 
 
 @pytest.fixture
@@ -53,15 +66,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
-APART = ("crash/", "faults/test_matrix.py", "residue/", "restores/")
-"""What has deployments of its own, which it may kill or lose."""
+def _deployment(nodeid: str) -> int:
+    """Which of the deployments a test is on."""
+    name = nodeid.removeprefix("tests/")
+    return next((n for n, begin in enumerate(DEPLOYMENTS) if name.startswith(begin)), 0)
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Two workers, each with one deployment at a time: the one that most tests share, and the others."""
+    """Two workers, each with one deployment at a time."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "apart" if nodeid.removeprefix("tests/").startswith(APART) else "shared"
+        return str(_deployment(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -71,8 +86,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeploym
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever leaves things behind comes last."""
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    """One deployment after the other, the longest first; on each, whatever leaves things behind comes last."""
+    items.sort(key=lambda item: (_deployment(item.nodeid), item.get_closest_marker("last") is not None))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End a deployment when the tests on it are done: one that idles takes a quarter of a core from the others."""
+    if nextitem and _deployment(nextitem.nodeid) != _deployment(item.nodeid) and HELD in item.config.stash:
+        item.config.stash[HELD].close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

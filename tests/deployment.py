@@ -53,6 +53,7 @@ def made(
     stack = Stack(
         folder, prefix=f"{unique}.", suffix=f"_{unique}", servers_directory=servers, env=quick_settings(more or {})
     )
+    stack.warm = True
     write_plan(folder, stack.plan())
     try:
         yield stack

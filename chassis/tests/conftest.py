@@ -155,6 +155,7 @@ def subscribed(rt: Runtime[Any], sample: Sample) -> Subscribed:
             bootstrap=changes.get("bootstrap", settings.kafka_bootstrap),
             security=security(settings),
             session_ms=changes.get("session_ms", 6000),
+            fetch_wait_ms=100,
         )
         running = asyncio.create_task(subscription.run())
         try:

@@ -135,6 +135,7 @@ def placed(name: str, more: Mapping[str, Mapping[str, str]] | None = None) -> It
     folder.mkdir(parents=True)
     (folder / "owner").write_text(json.dumps([os.getpid(), psutil.Process().create_time()]))
     stack = Stack(folder)
+    stack.warm = True
     with doors(2) as made:
         place = Place(stack, dict(zip(SERVERS, made, strict=True)))
         try:

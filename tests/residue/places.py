@@ -151,7 +151,7 @@ def _files(stack: Stack) -> Iterator[tuple[str, bytes]]:
 
 
 def _read(place: str, file: Path) -> Iterator[tuple[str, bytes]]:
-    """A file's bytes; nothing of one that is a folder, is gone meanwhile, or holds nothing but zeros."""
+    """A file's bytes; nothing of one that is a folder or a socket, is gone meanwhile, or holds nothing but zeros."""
     with suppress(FileNotFoundError, IsADirectoryError):
-        if (raw := file.read_bytes()).strip(b"\0"):
+        if not file.is_socket() and (raw := file.read_bytes()).strip(b"\0"):
             yield place, raw

@@ -221,9 +221,8 @@ async def subscriber(
         future.result()
     async with database(kind.name) as pool:
         rights = {"kafka_username": kind.name, "kafka_password": servers.kafka.users[kind.name]}
-        made = runtime(
-            kind.name, pool, kind.settings, topic_prefix=prefix, session_timeout_ms=2_000, **rights, **OWN_SETTINGS
-        )
+        short = {"topic_prefix": prefix, "session_timeout_ms": 2_000, "fetch_wait_ms": 100}
+        made = runtime(kind.name, pool, kind.settings, **short, **rights, **OWN_SETTINGS)
         every_right = kafka(runtime("admin", pool).settings)
         async with AIOKafkaProducer(**every_right) as producer:
             yield Subscriber(kind, made, every_right, producer)

@@ -114,6 +114,7 @@ class Settings(BaseSettings):
     kafka_tls: bool = True
     topic_prefix: str = "privacy."
     session_timeout_ms: int = Field(default=10_000, ge=1_000)
+    fetch_wait_ms: int = Field(default=500, ge=10, le=5_000)
     issuer: str
     client_id: str
     client_secret: SecretStr

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from local_stack import LocalStackError
+from local_stack import LocalStackError, warm
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What a person, a program or a closed terminal ends us by."""
@@ -79,10 +79,13 @@ def write_pidfile(path: Path, identity: Identity) -> None:
     draft.replace(path)
 
 
-def spawn(command: Sequence[str], *, env: Mapping[str, str], log: Path, pidfile: Path) -> Identity:
+def spawn(
+    command: Sequence[str], *, env: Mapping[str, str], log: Path, pidfile: Path, by: Path | None = None
+) -> Identity:
     """Start a process in a session of its own, its output appended to `log`, and write its pidfile.
 
-    `command[0]` is a path or a name on the caller's PATH. The process outlives the caller.
+    `command[0]` is a path or a name on the caller's PATH. The process outlives the caller. `by` is the socket of
+    `local_stack.warm`, which starts what it can.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     actions = [
@@ -92,9 +95,16 @@ def spawn(command: Sequence[str], *, env: Mapping[str, str], log: Path, pidfile:
     ]
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)  # none comes between the start and its pidfile
     try:
-        pid = os.posix_spawnp(
-            command[0], list(command), dict(env), file_actions=actions, setsid=True, setsigmask=usual, setsigdef=ENDINGS
-        )
+        if by and warm.can_start(command, env):
+            pid = warm.start(by, command, env, log)
+        else:
+            pid = os.posix_spawnp(
+                *(command[0], list(command), dict(env)),
+                file_actions=actions,
+                setsid=True,
+                setsigmask=usual,
+                setsigdef=ENDINGS,
+            )
         identity = identify(pid) or Identity(pid, time.time())
         write_pidfile(pidfile, identity)
     except FileNotFoundError as error:

@@ -12,19 +12,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from local_stack import LocalStackError, databases, servers, state
+from local_stack import LocalStackError, databases, servers, state, warm
 from local_stack.environment import Deployment, command, database_url, environment, url
 from local_stack.layout import EVERY, MIGRATED, PROCESSES, SECONDS
 from local_stack.ports import LOOPBACK, claim, last_ports, unready
-from local_stack.processes import Part, alive, kill, read_pidfile, send, spawn, stop
+from local_stack.processes import Part, alive, kill, read_pidfile, send, spawn, stop, wait_for
 
 Overrides = Mapping[str, Mapping[str, str]]
-SUPERVISOR = "supervisor"
+SUPERVISOR, STARTER = "supervisor", "starter"
 
 
 def _silent(_: str) -> None:
@@ -62,6 +63,8 @@ class Stack:
         self._prefix, self._suffix, self._base_port = prefix, suffix, base_port
         self.overrides: dict[str, dict[str, str]] = {name: dict(given) for name, given in (env or {}).items()}
         self._say = say
+        self.warm = False
+        """Whether Python programs are started by `local_stack.warm`, which is quicker."""
         self._deployment: Deployment | None = None
 
     @property
@@ -155,18 +158,24 @@ class Stack:
             LocalStackError: one failed; the message holds the end of what it said.
 
         """
-        running = {}
-        for service in MIGRATED:
-            given = {**self.env(service), "OWNER_DATABASE_URL": self.database_url(service, owner=True)}
-            log = self.log(f"{service}-migrate")
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("wb") as output:
-                running[service] = subprocess.Popen(
-                    [sys.executable, "-m", service, "migrate"], env=given, stdout=output, stderr=output
-                )
-        failed = [service for service, process in running.items() if process.wait()]
+        with ThreadPoolExecutor() as side_by_side:
+            ended = dict(zip(MIGRATED, side_by_side.map(self._migrated, MIGRATED), strict=True))
+        failed = [service for service, status in ended.items() if status]
         if failed:
             raise LocalStackError(f"{failed[0]} could not migrate:\n{self.tail(f'{failed[0]}-migrate')}")
+
+    def _migrated(self, service: str) -> int:
+        owner = {"OWNER_DATABASE_URL": self.database_url(service, owner=True)}
+        return self.run(service, "migrate", env=owner, log=self.log(f"{service}-migrate"))
+
+    def run(self, service: str, *verb: str, env: Mapping[str, str], log: Path) -> int:
+        """Run a service's verb to its end, with `env` beside its own; what it says is all that `log` holds then."""
+        command, given = [sys.executable, "-m", service, *verb], {**self.env(service), **env}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            if (by := self._starter()) and warm.can_start(command, given):
+                return warm.start(by, command, given, log, wait=True)
+            return subprocess.run(command, env=given, stdout=output, stderr=output, check=False).returncode
 
     def start(self, *names: str, once: Mapping[str, str] | None = None, watched: bool = True) -> None:
         """Start processes that do not run. `once` is environment for this start alone, not for one by the supervisor.
@@ -198,7 +207,21 @@ class Stack:
             return
         self._claim(name, deployment.ports)
         given = {**self.env(name), **once}
-        spawn(command(deployment, name), env=given, log=self.log(name), pidfile=self._pidfile(name))
+        line = command(deployment, name)
+        spawn(line, env=given, log=self.log(name), pidfile=self._pidfile(name), by=self._starter())
+
+    def _starter(self) -> Path | None:
+        """The socket of whoever starts programs quickly, who is started first if need be."""
+        if not self.warm:
+            return None
+        at = self.directory / STARTER / "socket"
+        with servers.locked(at.parent):
+            if self.pid(STARTER) is None:
+                at.unlink(missing_ok=True)
+                line = [sys.executable, "-m", "local_stack.warm", str(at)]
+                spawn(line, env=state.inherited(), log=self.log(STARTER), pidfile=self._pidfile(STARTER))
+                wait_for(lambda: at.exists() or self.pid(STARTER) is None, 60)
+        return at
 
     def _claim(self, name: str, ports: Mapping[str, int]) -> None:
         if self.pid(name) is not None or not EVERY[name].http:
@@ -283,6 +306,7 @@ class Stack:
         stop(read_pidfile(self._pidfile(SUPERVISOR)))
         for name in reversed(EVERY):
             self.stop(name)
+        stop(read_pidfile(self._pidfile(STARTER)))
         if self._own_servers:
             servers.halt(self._servers_directory)
         self._deployment = None
@@ -316,7 +340,7 @@ class Stack:
         """Return what makes this stack again in another process."""
         shared = None if self._own_servers else str(self._servers_directory.resolve())
         own = {"prefix": self._prefix, "suffix": self._suffix, "base_port": self._base_port, "env": self.overrides}
-        return {"servers_directory": shared, **own}
+        return {"servers_directory": shared, "warm": self.warm, **own}
 
     def wanted(self) -> list[str]:
         """Return the processes that should run, in the order of their start."""

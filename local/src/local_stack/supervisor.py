@@ -50,8 +50,10 @@ def read_plan(directory: Path) -> "Stack":
     from local_stack.stack import Stack
 
     plan: dict[str, Any] = json.loads((directory / "plan.json").read_text("utf-8"))
-    shared = plan.pop("servers_directory")
-    return Stack(directory, servers_directory=Path(shared) if shared else None, **plan)
+    shared, warm = plan.pop("servers_directory"), plan.pop("warm")
+    stack = Stack(directory, servers_directory=Path(shared) if shared else None, **plan)
+    stack.warm = warm
+    return stack
 
 
 def watch_once(stack: Watched, watches: dict[str, Watch], now: float) -> list[str]:

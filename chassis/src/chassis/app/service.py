@@ -59,6 +59,7 @@ class Service:
             bootstrap=settings.kafka_bootstrap,
             security=security(settings),
             session_ms=settings.session_timeout_ms,
+            fetch_wait_ms=settings.fetch_wait_ms,
         )
         prefix, instance = settings.topic_prefix, settings.instance
         self._relay = outbox.Relay(runtime.pool, runtime.name, prefix, instance, kafka(settings), self._stay_in_step)

@@ -47,9 +47,16 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     """Runs one consumer group of one service. `problem` says why it is not ready, or is None."""
 
     def __init__(
-        self, batches: Batches, group: str, prefix: str, bootstrap: str, security: BaseSecurity, session_ms: int
+        self,
+        batches: Batches,
+        group: str,
+        prefix: str,
+        bootstrap: str,
+        security: BaseSecurity,
+        session_ms: int,
+        fetch_wait_ms: int,
     ) -> None:
-        self._batches, self._prefix, self._lock = batches, prefix, asyncio.Lock()
+        self._batches, self._prefix, self._lock, self._fetch_wait_ms = batches, prefix, asyncio.Lock(), fetch_wait_ms
         self._waiting: str | None = "starting"
         self._away: str | None = None
         self._oldest: datetime | None = None
@@ -70,8 +77,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             listener=self,
             batch=True,
             max_records=1000,
-            batch_timeout_ms=100,
-            fetch_max_wait_ms=100,
+            batch_timeout_ms=fetch_wait_ms,
+            fetch_max_wait_ms=fetch_wait_ms,
             auto_offset_reset="none",
             isolation_level="read_committed",
             ack_policy=AckPolicy.MANUAL,
@@ -209,9 +216,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return ()
 
     async def _halt_unreadable(self, consumer: AIOKafkaConsumer) -> None:
+        seen_by = 2 * self._fetch_wait_ms + 100  # a fetch under way may have to end before the one that shows it
         for each in consumer.assignment() - consumer.paused():
             try:
-                await consumer.getmany(each, timeout_ms=200)
+                await consumer.getmany(each, timeout_ms=seen_by)
             except UNREADABLE as error:
                 self._batches.halt(self._name(each)[0], f"{each.partition} is unreadable: {type(error).__name__}")
             except KafkaError:
