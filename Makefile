@@ -25,7 +25,7 @@ test: setup-dev lint ## run every check and test; TESTS=services/dsr for some
 ifdef TESTS
 	$(PYTHON) -m pytest $(TESTS)
 else
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) contracts chassis services deploy local examples
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) deploy examples local chassis contracts services
 	$(PYTHON) -m pytest --numprocesses 2 --no-loadscope-reorder tests $(LIGHT:%=--ignore=%)
 endif
 

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from uuid_utils.compat import uuid7
 
 from chassis import migrate
-from chassis.app.runtime import Runtime, kafka, security
+from chassis.app.runtime import Runtime, kafka
 from chassis.consumer.batches import Batches
 from chassis.consumer.records import Record
 from chassis.consumer.subscription import Subscription, as_record
@@ -138,25 +138,18 @@ async def tell(rt: Runtime[Any], prefix: str) -> AsyncIterator[Told]:
 
 
 Subscribed = Callable[..., Any]
+SHORT = {"session_timeout_ms": 6000, "fetch_wait_ms": 100}
 
 
 @pytest.fixture
 def subscribed(rt: Runtime[Any], sample: Sample) -> Subscribed:
-    """`async with subscribed() as subscription`: a running member of the sample's group."""
+    """`async with subscribed() as subscription`: a running member of the sample's group; `changes` to its settings."""
 
     @asynccontextmanager
     async def run(who: Sample = sample, pool: Pool = rt.pool, **changes: Any) -> AsyncIterator[Subscription]:
-        settings = rt.settings
         batches = Batches(pool, who.handlers, rt.sealing, backoff=(0.01, 0.01), pause=0.05)
-        subscription = Subscription(
-            batches,
-            group=SERVICE,
-            prefix=settings.topic_prefix,
-            bootstrap=changes.get("bootstrap", settings.kafka_bootstrap),
-            security=security(settings),
-            session_ms=changes.get("session_ms", 6000),
-            fetch_wait_ms=100,
-        )
+        settings = rt.settings.model_copy(update=SHORT | changes)
+        subscription = Subscription(batches, SERVICE, settings)
         running = asyncio.create_task(subscription.run())
         try:
             yield subscription

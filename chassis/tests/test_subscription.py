@@ -180,7 +180,7 @@ async def test_a_service_starts_without_broker_and_without_database(
     port = free_port()
     broker, database = f"127.0.0.1:{port}", database_url.replace(f":{servers.postgres.port}/", f":{port}/")
     absent = await open_pool(database, SERVICE, 2)
-    async with subscribed(bootstrap=broker) as lonely:
+    async with subscribed(kafka_bootstrap=broker) as lonely:
         await until(lambda: asyncio.sleep(0, "Kafka" in (lonely.problem or "")))
         async with forward(port, servers.kafka.bootstrap):
             await until(lambda: asyncio.sleep(0, "Kafka" not in (lonely.problem or "")))

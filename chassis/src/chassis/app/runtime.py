@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from fastapi import APIRouter
-from faststream.security import BaseSecurity, SASLScram256
 
 from chassis.auth import Auth, Caller
 from chassis.clock import Clock
@@ -56,13 +55,8 @@ class App:
     restate: Callable[[Received[Any], Connection], Awaitable[bool]] | None = None
 
 
-def security(settings: Settings) -> BaseSecurity:
-    """SASL/SCRAM-SHA-256 for this service's principal."""
-    return SASLScram256(settings.kafka_username, settings.kafka_password.get_secret_value(), use_ssl=settings.kafka_tls)
-
-
 def kafka(settings: Settings) -> dict[str, Any]:
-    """The same for a client of aiokafka."""
+    """SASL/SCRAM-SHA-256 for this service's principal, for a client of aiokafka."""
     return {
         "bootstrap_servers": settings.kafka_bootstrap,
         "security_protocol": "SASL_SSL" if settings.kafka_tls else "SASL_PLAINTEXT",

@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from chassis import jobs, migrate, outbox, problems, timers
 from chassis.app import idempotency, letters, recovery
 from chassis.app.recovery import OutOfStep
-from chassis.app.runtime import App, Runtime, kafka, security
+from chassis.app.runtime import App, Runtime, kafka
 from chassis.consumer import dead_letters
 from chassis.consumer.batches import Batches
 from chassis.consumer.subscription import Subscription
@@ -52,15 +52,8 @@ class Service:
         self._started: str | None = "starting"
         self._serves = False
         self._touch: asyncio.Task[None] | None = None
-        self._subscription = Subscription(
-            Batches(runtime.pool, app.handlers, runtime.sealing),
-            group=runtime.name,
-            prefix=settings.topic_prefix,
-            bootstrap=settings.kafka_bootstrap,
-            security=security(settings),
-            session_ms=settings.session_timeout_ms,
-            fetch_wait_ms=settings.fetch_wait_ms,
-        )
+        batches = Batches(runtime.pool, app.handlers, runtime.sealing)
+        self._subscription = Subscription(batches, runtime.name, settings)
         prefix, instance = settings.topic_prefix, settings.instance
         self._relay = outbox.Relay(runtime.pool, runtime.name, prefix, instance, kafka(settings), self._stay_in_step)
 

@@ -23,12 +23,13 @@ from aiokafka.errors import (
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
-from faststream.security import BaseSecurity
+from faststream.security import BaseSecurity, SASLScram256
 
 from chassis.clock import real
 from chassis.consumer.batches import EVERY, Batches, Fenced, Stopped
 from chassis.consumer.records import Partition, Record
 from chassis.database import repeat
+from chassis.settings import Settings
 from chassis.telemetry import counter
 
 log = logging.getLogger(__name__)
@@ -46,24 +47,16 @@ UNREADABLE = (ValueError, UnsupportedCodecError, CorruptRecordException)
 class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Runs one consumer group of one service. `problem` says why it is not ready, or is None."""
 
-    def __init__(
-        self,
-        batches: Batches,
-        group: str,
-        prefix: str,
-        bootstrap: str,
-        security: BaseSecurity,
-        session_ms: int,
-        fetch_wait_ms: int,
-    ) -> None:
-        self._batches, self._prefix, self._lock, self._fetch_wait_ms = batches, prefix, asyncio.Lock(), fetch_wait_ms
+    def __init__(self, batches: Batches, group: str, settings: Settings) -> None:
+        self._batches, self._prefix, self._lock = batches, settings.topic_prefix, asyncio.Lock()
+        self._fetch_wait_ms, session_ms = settings.fetch_wait_ms, settings.session_timeout_ms
         self._waiting: str | None = "starting"
         self._away: str | None = None
         self._oldest: datetime | None = None
         self._left: datetime | None = None
         self.broker = KafkaBroker(
-            bootstrap,
-            security=security,
+            settings.kafka_bootstrap,
+            security=_security(settings),
             consumer_only=True,
             allow_auto_create_topics=False,
             metadata_max_age_ms=10_000,
@@ -72,13 +65,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             apply_types=False,
         )
         self._subscriber: Any = self.broker.subscriber(
-            *(prefix + topic for topic in batches.handlers.topics),
-            group_id=prefix + group,
+            *(self._prefix + topic for topic in batches.handlers.topics),
+            group_id=self._prefix + group,
             listener=self,
             batch=True,
             max_records=1000,
-            batch_timeout_ms=fetch_wait_ms,
-            fetch_max_wait_ms=fetch_wait_ms,
+            batch_timeout_ms=self._fetch_wait_ms,
+            fetch_max_wait_ms=self._fetch_wait_ms,
             auto_offset_reset="none",
             isolation_level="read_committed",
             ack_policy=AckPolicy.MANUAL,
@@ -272,6 +265,11 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
             _UNCOMMITTED.add(1)
+
+
+def _security(settings: Settings) -> BaseSecurity:
+    """SASL/SCRAM-SHA-256 for this service's principal."""
+    return SASLScram256(settings.kafka_username, settings.kafka_password.get_secret_value(), use_ssl=settings.kafka_tls)
 
 
 def as_record(raw: "ConsumerRecord[bytes | None, bytes | None]", prefix: str) -> Record:
