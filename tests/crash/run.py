@@ -32,6 +32,8 @@ REACH = 180
 """Seconds within which a process that is to die at a point has to pass it."""
 HANDED_OVER = ("timers.before-commit", "relay.in-transaction", "relay.after-produce")
 """Where it is seen each time that the other takes over; it takes as long as a lease of the relay, ten seconds."""
+MOST_AGAIN, RECOGNISED = 4, 10
+"""How often one dies again until a repeat was recognised, and the seconds that each time is given."""
 SMTP_CONNECTIONS = 8
 """How many mails a notifier may have in flight when it dies."""
 
@@ -104,6 +106,19 @@ class Run:
         for service, point, number in deaths:
             names = INSTANCES[service]
             await self._die(service, point, names[number], names[1 - number])
+            for _ in range(MOST_AGAIN):
+                if point != "relay.after-produce" or await self._was_recognised():
+                    break
+                await self._die(service, point, names[number], names[1 - number])
+
+    async def _was_recognised(self) -> bool:
+        """Whether an inbox has recognised a repeat by now: what was said twice may have been for the audit alone, which
+        keeps none."""
+        for _ in range(2 * RECOGNISED):
+            if self.watcher.seen.inbox_skips:
+                return True
+            await asyncio.sleep(0.5)
+        return False
 
     async def _die(self, service: str, point: str, name: str, other: str) -> None:
         """Kill one instance at a point, and see that what it had in hand becomes the other's while it is away.
