@@ -1,6 +1,6 @@
 # Each target sets up what it needs and asks nothing. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test simulate soak soak-table faults lint up down reset status logs run clock lock promises
+.PHONY: help setup setup-dev demo test parts simulate soak soak-table faults lint up down reset status logs run clock lock promises
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -21,13 +21,17 @@ setup-dev: ## prepare what the tests need
 demo: setup ## see a deletion request travel through a whole company; BREAK=orders, POLICY=path/to/file.md
 	@$(PYTHON) -m local_stack.demo
 
-test: setup-dev lint ## run every check and test; TESTS=services/dsr for some
+test: setup-dev ## run every check and test; TESTS=services/dsr for some
 ifdef TESTS
+	$(MAKE) lint
 	$(PYTHON) -m pytest $(TESTS)
 else
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) deploy examples local chassis contracts services
-	$(PYTHON) -m pytest --numprocesses 2 --no-loadscope-reorder tests $(LIGHT:%=--ignore=%)
+	$(MAKE) --jobs=2 lint parts
+	$(PYTHON) -m pytest --numprocesses 3 --no-loadscope-reorder tests $(LIGHT:%=--ignore=%)
 endif
+
+parts: setup-dev # what needs no whole deployment
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) deploy examples local chassis contracts services
 
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)

@@ -16,13 +16,15 @@ from .deployment import deployed, remove_stale
 from .faults.place import Place, placed
 from .people import Company
 
-DEPLOYMENTS: tuple[tuple[str, ...], ...] = (
-    (),  # the one that all others share
+PARTS: tuple[tuple[str, ...], ...] = (
+    (),  # all others
+    ("releases/", "journeys/test_restarts.py", "faults/test_clock.py", "faults/test_deploy.py"),
     ("faults/test_matrix.py", "restores/"),
     ("residue/",),
     ("crash/",),
 )
-"""Which tests have a deployment of their own, which they may kill or lose; those that take longest first."""
+"""What a worker does on one deployment, the longest first. The first two share `stack` where one worker does both; the
+others have deployments that they may kill or lose. No test uses the deployment of another part."""
 HELD = pytest.StashKey[ExitStack]()
 """What ends the deployment that runs."""
 
@@ -66,34 +68,34 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: leaves things behind that others would stumble over")
 
 
-def _deployment(nodeid: str) -> int:
-    """Which of the deployments a test is on."""
+def _part(nodeid: str) -> int:
+    """Which part a test belongs to."""
     name = nodeid.removeprefix("tests/")
-    return next((n for n, begin in enumerate(DEPLOYMENTS) if name.startswith(begin)), 0)
+    return next((n for n, begin in enumerate(PARTS) if name.startswith(begin)), 0)
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Two workers, each with one deployment at a time."""
+    """Some workers, each with one deployment at a time."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return str(_deployment(nodeid))
+        return str(_part(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeployment | None:
-    """Have `--numprocesses 2` make no more deployments than one worker does; `--dist loadfile` is what it is."""
+    """Have a worker do one part after the other; `--dist loadfile` is what it is."""
     return ByDeployment(config, log) if config.option.dist == "load" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One deployment after the other, the longest first; on each, whatever leaves things behind comes last."""
-    items.sort(key=lambda item: (_deployment(item.nodeid), item.get_closest_marker("last") is not None))
+    """One part after the other; in each, whatever leaves things behind comes last."""
+    items.sort(key=lambda item: (_part(item.nodeid), item.get_closest_marker("last") is not None))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """End a deployment when the tests on it are done: one that idles takes a quarter of a core from the others."""
-    if nextitem and _deployment(nextitem.nodeid) != _deployment(item.nodeid) and HELD in item.config.stash:
+    if nextitem and HELD in item.config.stash and _part(nextitem.nodeid) > max(_part(item.nodeid), 1):
         item.config.stash[HELD].close()
 
 

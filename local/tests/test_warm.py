@@ -17,6 +17,7 @@ import json, os, random, signal, sys
 from uuid_utils.compat import uuid7
 print(json.dumps({
     "argv": sys.argv[1:], "line": sys.orig_argv, "name": __name__, "env": dict(os.environ), "path": sys.path,
+    "cwd": os.getcwd(),
     "alone": os.getsid(0) == os.getpid(), "files": sorted(os.listdir("/proc/self/fd")),
     "signals": [str(signal.getsignal(n)) for n in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT)],
     "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "umask": os.umask(0o022),
@@ -45,9 +46,11 @@ def starter(folder: Path) -> Iterator[Path]:
     at.parent.mkdir()
     line = [sys.executable, "-m", "local_stack.warm", str(at)]
     identity = spawn(line, env=USUAL, log=folder / "log", pidfile=folder / "pid")
-    assert wait_for(lambda: at.exists() or not alive(identity), 60)
-    yield at
-    kill(identity)
+    try:
+        assert wait_for(lambda: at.exists() or not alive(identity), 60)
+        yield at
+    finally:
+        kill(identity)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -55,7 +58,10 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_it_is_told_what_a_command_line_tells_it(starter: Path, folder: Path, status: int, tmp_path: Path) -> None:
+def test_it_is_told_what_a_command_line_tells_it(
+    starter: Path, folder: Path, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     line = [sys.executable, "-m", "tell", str(status), "two words"]
     plain = spawn(line, env=environment(folder), log=tmp_path / "plain", pidfile=tmp_path / "pid")
     assert wait_for(lambda: not alive(plain), 30)

@@ -106,6 +106,7 @@ class Run:
         for service, point, number in deaths:
             names = INSTANCES[service]
             await self._die(service, point, names[number], names[1 - number])
+            self.deaths.append((names[number], point))
             for _ in range(MOST_AGAIN):
                 if point != "relay.after-produce" or await self._was_recognised():
                     break
@@ -136,7 +137,6 @@ class Run:
                 self._ends(other)
                 await self._off_loop(self.stack.kill, other, for_good=True)
             await eventually(f"{name} to die at {point}", said, REACH)
-            self.deaths.append((name, point))
             self._ends(name)
             if of_relay:
                 await self._off_loop(self.stack.start, other)

@@ -8,9 +8,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -88,30 +89,30 @@ def spawn(
     `local_stack.warm`, which starts what it can.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)  # none comes between the start and its pidfile
     try:
         if by and warm.can_start(command, env):
             pid = warm.start(by, command, env, log)
         else:
-            pid = os.posix_spawnp(
-                *(command[0], list(command), dict(env)),
-                file_actions=actions,
-                setsid=True,
-                setsigmask=usual,
-                setsigdef=ENDINGS,
-            )
+            pid = _spawned(command, env, log, usual)
         identity = identify(pid) or Identity(pid, time.time())
         write_pidfile(pidfile, identity)
-    except FileNotFoundError as error:
-        raise LocalStackError(f"{command[0]} is not on the PATH") from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, usual)
     return identity
+
+
+def _spawned(command: Sequence[str], env: Mapping[str, str], log: Path, mask: Iterable[int]) -> int:
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    how: dict[str, Any] = {"file_actions": actions, "setsid": True, "setsigmask": mask, "setsigdef": ENDINGS}
+    try:
+        return os.posix_spawnp(command[0], list(command), dict(env), **how)
+    except FileNotFoundError as error:
+        raise LocalStackError(f"{command[0]} is not on the PATH") from error
 
 
 def stop(identity: Identity | None, *, grace: float = 10.0, first: signal.Signals = signal.SIGTERM) -> None:

@@ -158,24 +158,20 @@ class Stack:
             LocalStackError: one failed; the message holds the end of what it said.
 
         """
-        with ThreadPoolExecutor() as side_by_side:
+        with ThreadPoolExecutor(len(MIGRATED)) as side_by_side:
             ended = dict(zip(MIGRATED, side_by_side.map(self._migrated, MIGRATED), strict=True))
         failed = [service for service, status in ended.items() if status]
         if failed:
             raise LocalStackError(f"{failed[0]} could not migrate:\n{self.tail(f'{failed[0]}-migrate')}")
 
     def _migrated(self, service: str) -> int:
-        owner = {"OWNER_DATABASE_URL": self.database_url(service, owner=True)}
-        return self.run(service, "migrate", env=owner, log=self.log(f"{service}-migrate"))
-
-    def run(self, service: str, *verb: str, env: Mapping[str, str], log: Path) -> int:
-        """Run a service's verb to its end, with `env` beside its own; what it says is all that `log` holds then."""
-        command, given = [sys.executable, "-m", service, *verb], {**self.env(service), **env}
+        line, log = [sys.executable, "-m", service, "migrate"], self.log(f"{service}-migrate")
+        given = {**self.env(service), "OWNER_DATABASE_URL": self.database_url(service, owner=True)}
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
-            if (by := self._starter()) and warm.can_start(command, given):
-                return warm.start(by, command, given, log, wait=True)
-            return subprocess.run(command, env=given, stdout=output, stderr=output, check=False).returncode
+            if (by := self._starter()) and warm.can_start(line, given):
+                return warm.start(by, line, given, log, wait=True)
+            return subprocess.run(line, env=given, stdout=output, stderr=output, check=False).returncode
 
     def start(self, *names: str, once: Mapping[str, str] | None = None, watched: bool = True) -> None:
         """Start processes that do not run. `once` is environment for this start alone, not for one by the supervisor.
@@ -220,7 +216,8 @@ class Stack:
                 at.unlink(missing_ok=True)
                 line = [sys.executable, "-m", "local_stack.warm", str(at)]
                 spawn(line, env=state.inherited(), log=self.log(STARTER), pidfile=self._pidfile(STARTER))
-                wait_for(lambda: at.exists() or self.pid(STARTER) is None, 60)
+                if not wait_for(lambda: at.exists() or self.pid(STARTER) is None, 60) or not at.exists():
+                    raise LocalStackError(f"what starts programs did not start:\n{self.tail(STARTER)}")
         return at
 
     def _claim(self, name: str, ports: Mapping[str, int]) -> None:

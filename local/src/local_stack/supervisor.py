@@ -50,7 +50,7 @@ def read_plan(directory: Path) -> "Stack":
     from local_stack.stack import Stack
 
     plan: dict[str, Any] = json.loads((directory / "plan.json").read_text("utf-8"))
-    shared, warm = plan.pop("servers_directory"), plan.pop("warm")
+    shared, warm = plan.pop("servers_directory"), plan.pop("warm", False)
     stack = Stack(directory, servers_directory=Path(shared) if shared else None, **plan)
     stack.warm = warm
     return stack

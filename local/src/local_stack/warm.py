@@ -1,10 +1,11 @@
 """`python -m local_stack.warm SOCKET`: starts Python programs quickly, by forking one that has read the libraries.
 
-Most of what a service's start costs is reading libraries. Tests start services some two hundred times; this reads them
-once. What is ours is read anew at each start: of our code, and of the environment, nothing is kept.
+Most of what a service's start costs is reading libraries, and tests start services often; this reads them once. Code of
+contracts, chassis and services is read anew at each start.
 
-Invariant: a program that is started here behaves as one started by its command line does. It is in a session of its
-own, has the environment and the module path of its own and nobody's open files, and ends as its own exit says.
+Invariant: a program that is started here is in a session of its own, has the environment, the directory and the module
+path of its own, and ends as its own exit says. Decision record 0009 names in what else it differs from one that is
+started by its command line.
 """
 
 import contextlib
@@ -43,7 +44,7 @@ def start(at: Path, command: Sequence[str], env: Mapping[str, str], log: Path, *
         OSError: nobody answers at this socket.
 
     """
-    asked = {"command": list(command[2:]), "env": dict(env), "wait": wait}
+    asked = {"command": list(command[2:]), "env": dict(env), "cwd": str(Path.cwd()), "wait": wait}
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
         with _opened(at.parent, os.O_DIRECTORY) as folder:
             asking.connect(_short(folder, at))
@@ -73,7 +74,8 @@ def main() -> None:
     """Serve until stopped. Each request is attended by a process of its own, so that the next one need not wait."""
     at = Path(sys.argv[1])
     for library in LIBRARIES:
-        importlib.import_module(library)
+        with contextlib.suppress(ModuleNotFoundError):  # whoever needs it says so
+            importlib.import_module(library)
     gc.collect()
     gc.freeze()  # what is shared with all children is not looked at again
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how an attendant ended
@@ -107,6 +109,7 @@ def main() -> None:
 
 def _become(asked: dict[str, Any], output: int) -> None:
     os.setsid()
+    os.chdir(asked["cwd"])
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
@@ -114,6 +117,7 @@ def _become(asked: dict[str, Any], output: int) -> None:
     os.environ.update(asked["env"])
     module, *arguments = asked["command"]
     sys.argv, sys.orig_argv = [module, *arguments], [sys.executable, "-m", module, *arguments]
+    sys.path[0] = asked["cwd"]
     if more := list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))):
         sys.path[1:1] = more
         sys.modules.pop("sitecustomize", None)

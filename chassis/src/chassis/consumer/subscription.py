@@ -209,10 +209,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return ()
 
     async def _halt_unreadable(self, consumer: AIOKafkaConsumer) -> None:
-        seen_by = 2 * self._fetch_wait_ms + 100  # a fetch under way may have to end before the one that shows it
+        seen_in = self._fetch_wait_ms + 100  # a fetch under way has to end before the one that shows it
         for each in consumer.assignment() - consumer.paused():
             try:
-                await consumer.getmany(each, timeout_ms=seen_by)
+                await consumer.getmany(each, timeout_ms=seen_in)
             except UNREADABLE as error:
                 self._batches.halt(self._name(each)[0], f"{each.partition} is unreadable: {type(error).__name__}")
             except KafkaError:
