@@ -31,7 +31,7 @@ else
 endif
 
 parts: setup-dev # what needs no whole deployment
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) deploy examples local chassis contracts services
+	$(PYTHON) -m pytest -p no:schemathesis --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) deploy examples local chassis contracts services
 
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
