@@ -27,7 +27,7 @@ ifdef TESTS
 	$(PYTHON) -m pytest $(TESTS)
 else
 	$(MAKE) --jobs=2 lint parts
-	$(PYTHON) -m pytest --numprocesses 3 --no-loadscope-reorder tests $(LIGHT:%=--ignore=%)
+	$(PYTHON) -m pytest --numprocesses 2 --no-loadscope-reorder tests $(LIGHT:%=--ignore=%)
 endif
 
 parts: setup-dev # what needs no whole deployment
