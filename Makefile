@@ -1,6 +1,6 @@
 # Each target sets up what it needs and asks nothing. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test parts simulate soak soak-table faults lint up down reset status logs run clock lock promises
+.PHONY: help setup setup-dev demo test light simulate soak soak-table faults lint up down reset status logs run clock lock promises
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -26,11 +26,11 @@ ifdef TESTS
 	$(MAKE) lint
 	$(PYTHON) -m pytest $(TESTS)
 else
-	$(MAKE) --jobs=2 lint parts
+	$(MAKE) --jobs=2 lint light
 	$(PYTHON) -m pytest --numprocesses 2 --no-loadscope-reorder tests $(LIGHT:%=--ignore=%)
 endif
 
-parts: setup-dev # what needs no whole deployment
+light: setup-dev # what needs no whole deployment
 	$(PYTHON) -m pytest -p no:schemathesis --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) deploy examples local chassis contracts services
 
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0

@@ -25,15 +25,21 @@ class NoText(str):
         return b"\xff\xfe"
 
 
+@pytest.mark.parametrize("fetch_wait_ms", [100, 500])
 async def test_a_header_name_that_the_client_library_cannot_read_stops_its_topic_and_is_told(
-    rt: Runtime[Any], tell: Told, subscribed: Subscribed, sample: Sample, monkeypatch: pytest.MonkeyPatch
+    rt: Runtime[Any],
+    tell: Told,
+    subscribed: Subscribed,
+    sample: Sample,
+    monkeypatch: pytest.MonkeyPatch,
+    fetch_wait_ms: int,
 ) -> None:
     from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
     sample.handlers.topics = {**sample.handlers.topics, "notes": topic("notes", "tester")}
     sample.handlers.reaction(Note)(sample.react)
     await tell(letter(1))
-    async with subscribed() as subscription:
+    async with subscribed(fetch_wait_ms=fetch_wait_ms) as subscription:
         await reached(rt.pool, 1)
         with monkeypatch.context() as patch:
             for module in ("producer", "message_accumulator"):

@@ -16,7 +16,7 @@ from local_stack import DEFAULT_DIRECTORY, LocalStackError
 from local_stack.layout import CLIENTS, EVERY, PROCESSES, SECONDS
 from local_stack.ports import LOOPBACK
 from local_stack.processes import Identity, Part, identify, wait_for, write_pidfile
-from local_stack.stack import SUPERVISOR, Stack
+from local_stack.stack import STARTER, SUPERVISOR, Stack
 from local_stack.state import variable
 from local_stack.supervisor import LONGEST_PAUSE, Watch, read_plan, watch_once
 
@@ -47,6 +47,26 @@ def test_it_starts_answers_and_stops(stack: Stack) -> None:
     stack.down()
 
     assert [stack.pid(name) for name in SMALL] == [None, None]
+
+
+def test_whoever_starts_programs_is_replaced_when_it_died(stack: Stack) -> None:
+    stack.warm = True
+    stack.start("issuer")
+    stack.kill(STARTER)
+
+    stack.start("sink")
+
+    stack.wait(*SMALL)
+    assert stack.pid(STARTER)
+    stack.down()
+    assert [stack.pid(name) for name in (*SMALL, STARTER)] == [None] * 3
+
+
+def test_why_it_does_not_start_is_told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack.warm = True
+    monkeypatch.setattr("local_stack.state.inherited", lambda: {"PYTHONPATH": "/nowhere", "PYTHONHOME": "/nowhere"})
+    with pytest.raises(LocalStackError, match=r"what starts programs did not start(.|\n)*nowhere"):
+        stack.start("issuer")
 
 
 def test_a_second_start_uses_what_runs(stack: Stack) -> None:

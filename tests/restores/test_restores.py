@@ -181,11 +181,14 @@ async def test_a_topic_that_kafka_lost_is_a_finding_that_is_explained_and_everyt
     """Audit had not read the last of it; dsr had. Then a deletion goes all the way."""
     stack = company.stack
     customer = await company.register("dora", order=True)
+    await company.ask("nobody-before@example.com")
+    await company.mail("nobody-before@example.com", "no account")
+    await eventually("audit to have a position in what will be lost", lambda: _read_more(company, "audit", 0))
     async with stopped(company, "audit"):
-        read_so_far = await _read(company)
+        read_so_far = await _read(company, "dsr")
         await company.ask("nobody-there@example.com")
         await company.mail("nobody-there@example.com", "no account")
-        await eventually("dsr to read that it was sent", lambda: _read_more(company, read_so_far))
+        await eventually("dsr to read that it was sent", lambda: _read_more(company, "dsr", read_so_far))
         await company.off_loop(stack.stop, "dsr", "notifier")
         await company.off_loop(_lose, stack, "notices")
     await company.off_loop(stack.start, "dsr", "notifier")
@@ -216,12 +219,12 @@ async def test_a_topic_that_kafka_lost_is_a_finding_that_is_explained_and_everyt
     assert await open_findings(company) == []
 
 
-async def _read(company: Company) -> int:
-    return int(await company.value("dsr", "SELECT sum(next_offset) FROM chassis.positions WHERE topic = 'notices'"))
+async def _read(company: Company, reader: str) -> int:
+    return int(await company.value(reader, "SELECT sum(next_offset) FROM chassis.positions WHERE topic = 'notices'"))
 
 
-async def _read_more(company: Company, than: int) -> bool:
-    return await _read(company) > than
+async def _read_more(company: Company, reader: str, than: int) -> bool:
+    return await _read(company, reader) > than
 
 
 def _lose(stack: Stack, topic: str) -> None:

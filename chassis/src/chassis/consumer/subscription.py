@@ -37,6 +37,8 @@ _UNCOMMITTED = counter("consumer_commits_failed", "commits to Kafka that failed;
 DRAIN_SECONDS = 5
 COMMIT_SECONDS = 5
 LOOK_SECONDS = 3
+SHOWN_SECONDS = 0.5
+"""From the end of the fetch under way until the next one has shown what is unreadable."""
 REBALANCE_MS = 30_000
 LONGEST_POLL_MS = 2**31 - 1
 """A batch that waits for its database keeps its partitions, however long that takes."""
@@ -209,14 +211,16 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return ()
 
     async def _halt_unreadable(self, consumer: AIOKafkaConsumer) -> None:
-        seen_in = self._fetch_wait_ms + 100  # a fetch under way has to end before the one that shows it
-        for each in consumer.assignment() - consumer.paused():
-            try:
-                await consumer.getmany(each, timeout_ms=seen_in)
-            except UNREADABLE as error:
-                self._batches.halt(self._name(each)[0], f"{each.partition} is unreadable: {type(error).__name__}")
-            except KafkaError:
-                return  # it is found when it is met again
+        """What is left of the fetch that failed may say nothing: it is dropped, and all partitions are fetched anew."""
+        for pause in (0.0, self._fetch_wait_ms / 1000 + SHOWN_SECONDS):
+            await asyncio.sleep(pause)
+            for each in consumer.assignment() - consumer.paused():
+                try:
+                    await consumer.getmany(each, timeout_ms=0)
+                except UNREADABLE as error:
+                    self._batches.halt(self._name(each)[0], f"{each.partition} is unreadable: {type(error).__name__}")
+                except KafkaError:
+                    return  # it is found when it is met again
 
     async def _consume(self, batch: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
         async with self._lock:
