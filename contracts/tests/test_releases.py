@@ -34,7 +34,8 @@ def read_by(release: Path, folder: Path, bodies: list[tuple[str, str]]) -> list[
     """Type, topic, key and subject of each body, as the models of a release see it."""
     with tarfile.open(CODE / f"{release.name}.tar.xz") as archive:
         wanted = [each for each in archive if each.name.startswith("contracts/")]
-        archive.extractall(folder, wanted, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # not before Python 3.11.4
+        archive.extractall(folder, wanted)
     env = {**os.environ, "PYTHONPATH": str(folder / "contracts" / "src")}
     line, given = [sys.executable, "-c", READ], json.dumps(bodies)
     done = subprocess.run(line, env=env, input=given, stdout=subprocess.PIPE, check=True, text=True)

@@ -23,7 +23,8 @@ BESIDE = ("contracts/topics.toml", "contracts/systems.toml", "contracts/schemas"
 def unpacked(release: int, folder: Path) -> Path:
     """The release's files under `folder`."""
     with tarfile.open(HERE / f"{release}.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # not before Python 3.11.4
+        archive.extractall(folder)
     return folder
 
 
