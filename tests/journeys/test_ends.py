@@ -1,5 +1,7 @@
 """Ends that no click leads to: an account closed in its own system, and an officer's closing over a silent one."""
 
+from typing import Any
+
 import pytest
 
 from local_stack import clock
@@ -41,6 +43,7 @@ async def test_an_officer_closes_over_a_silent_system_which_comes_back_and_still
         clock.move(company.stack.directory / "clock", "+45d")
         await company.post("dsr", path, left, "officer-01", status=200)
         last = await company.closed(customer.email, request)
+        trail = await eventually("audit to have read all of it", lambda: _whole(company, request))
     finally:
         await company.off_loop(company.stack.start, "marketing")
 
@@ -49,10 +52,15 @@ async def test_an_officer_closes_over_a_silent_system_which_comes_back_and_still
     page = (await company.http.get(link)).text
     assert "Not everything is deleted yet" in page
     assert "remain obliged" in page
-    trail = await company.complete(request)
-    assert (trail["complete"], trail["outstanding"]) == (True, ["marketing"])
+    assert trail["outstanding"] == ["marketing"]
     await eventually("marketing to answer all the same", lambda: _answered(company, request, "marketing"))
     await assert_all_hold(company, {request: customer})  # after all, each system was asked once and answered once
+
+
+async def _whole(company: Company, request: str) -> dict[str, Any] | None:
+    """The trail, once nothing is missing."""
+    trail = await company.complete(request)
+    return trail if trail["complete"] else None
 
 
 async def _answered(company: Company, request: str, system: str) -> bool:
