@@ -260,6 +260,15 @@ class Company:
 
         await until(f"request {request} to be {wanted}", reached, seconds)
 
+    async def waits_for(self, request: str, *systems: str) -> None:
+        """Wait until dsr waits for these alone: when its clock moves, it writes to whoever has not answered."""
+
+        async def waits() -> bool:
+            answer = await self.send("GET", "dsr", f"/v1/requests/{request}", "website")
+            return sorted(answer.json().get("waiting_for", [])) == sorted(systems)
+
+        await until(f"request {request} to wait for {systems} alone", waits)
+
     # What can be looked up
 
     async def trail(self, **query: str) -> list[dict[str, Any]]:

@@ -149,6 +149,7 @@ async def test_a_silent_system_is_reminded_then_its_owner_is_told_and_the_person
         request, link = await company.begin(customer.email)
         await company.status(request, "deleting")
         await company.staff_answer()
+        await company.waits_for(request, "marketing")
         clock.move(company.stack.directory / "clock", "+6d")
         reminder = await eventually("the reminder", lambda: _event(company, request, "deletion.requested", 2))
         assert (reminder["systems"], reminder["attempt"], reminder["reminder"]) == (["marketing"], 2, True)

@@ -40,6 +40,7 @@ async def test_an_officer_closes_over_a_silent_system_which_comes_back_and_still
         path = f"/v1/requests/{request}/outstanding"
         early = await company.send("POST", "dsr", path, "officer-01", json=left)
         assert early.status_code == 409
+        await company.waits_for(request, "marketing", "support")
         clock.move(company.stack.directory / "clock", "+45d")
         await company.post("dsr", path, left, "officer-01", status=200)
         last = await company.closed(customer.email, request)

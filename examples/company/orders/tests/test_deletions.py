@@ -144,12 +144,12 @@ async def test_when_its_offsets_are_lost_it_repeats_the_same_answers_under_the_s
         asked = deletion(account)
         await bench.publish(asked)
         await bench.answered(asked.request)
-    before = await bench.rows("SELECT * FROM answers ORDER BY request")
+    before = set(await bench.rows("SELECT * FROM answers"))
     await until(bench.has_lost_its_offsets)
     async with bench.orders():
         one, two = await bench.answered(asked.request, 2)
     assert one == two
-    assert await bench.rows("SELECT * FROM answers ORDER BY request") == before
+    assert before <= set(await bench.rows("SELECT * FROM answers"))
 
 
 async def test_a_record_that_cannot_be_read_is_noted_and_passed(bench: Bench) -> None:
