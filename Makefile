@@ -1,11 +1,10 @@
 # Each target sets up what it needs and asks nothing. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test light simulate soak soak-table faults lint up down reset status logs run clock lock promises
+.PHONY: help setup setup-dev demo test tests simulate soak soak-table faults lint up down reset status logs run clock lock promises
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 STACK := $(PYTHON) -m local_stack
-LIGHT := tests/simulation tests/subscribers tests/docs tests/soak
 export BREAK POLICY
 export CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
@@ -26,12 +25,11 @@ ifdef TESTS
 	$(MAKE) lint
 	$(PYTHON) -m pytest $(TESTS)
 else
-	$(MAKE) --jobs=2 lint light
-	$(PYTHON) -m pytest --numprocesses 2 --no-loadscope-reorder tests $(LIGHT:%=--ignore=%)
+	$(MAKE) --jobs=2 lint tests
 endif
 
-light: setup-dev # what needs no whole deployment
-	$(PYTHON) -m pytest -p no:schemathesis --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LIGHT) deploy examples local chassis contracts services
+tests: setup-dev # all of them; two of three workers do what needs a whole deployment, then help the third
+	$(PYTHON) -m pytest --numprocesses 3 --no-loadscope-reorder
 
 simulate: setup-dev ## run the seeded simulation: make simulate SEEDS=1000 FROM=0
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)

@@ -17,14 +17,16 @@ from .faults.place import Place, placed
 from .people import Company
 
 PARTS: tuple[tuple[str, ...], ...] = (
-    (),  # all others
+    ("browser/", "faults/", "http/", "journeys/", "reads/"),
     ("releases/", "journeys/test_restarts.py", "faults/test_clock.py", "faults/test_deploy.py"),
     ("faults/test_matrix.py", "restores/"),
     ("residue/",),
     ("crash/",),
 )
-"""What a worker does on one deployment, the longest first. The first two share `stack` where one worker does both; the
-others have deployments that they may kill or lose. No test uses the deployment of another part."""
+"""What a worker does on one deployment, the longest first; a test belongs to the last that fits. The first two share
+`stack` where one worker does both; the others have deployments that they may kill or lose. None uses another's."""
+AT_ONCE = 2
+"""So many deployments run at once, on as many cores."""
 HELD = pytest.StashKey[ExitStack]()
 """What ends the deployment that runs."""
 
@@ -69,22 +71,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _part(nodeid: str) -> int:
-    """Which part a test belongs to."""
+    """Which part a test belongs to; the number of parts when it needs no deployment."""
     name = nodeid.removeprefix("tests/")
-    return next((n for n, begin in enumerate(PARTS) if name.startswith(begin)), 0)
+    fitting = (n for n, begin in enumerate(PARTS) if name != nodeid and name.startswith(begin))
+    return max(fitting, default=len(PARTS))
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Some workers, each with one deployment at a time."""
+    """Some workers, each with one deployment at a time; those beside them do, file by file, what needs none."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return str(_part(nodeid))
+        part = _part(nodeid)
+        return str(part) if part < len(PARTS) else nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: object) -> None:
+        if node not in self.nodes[:AT_ONCE]:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeployment | None:
-    """Have a worker do one part after the other; `--dist loadfile` is what it is."""
-    return ByDeployment(config, log) if config.option.dist == "load" else None
+    """Have a worker do one part after the other."""
+    return ByDeployment(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import ssl
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +33,9 @@ def letter(number: int, name: str = "a", **changes: Any) -> Any:
     return record(Letter(name=name, number=number), source="tester", sequence=number, **changes)
 
 
+TLS = ssl.create_default_context()  # made once: each client would read all authorities' certificates again
+
+
 class Site:
     """What the process answers over HTTP."""
 
@@ -39,7 +43,7 @@ class Site:
         self.url = f"http://127.0.0.1:{environment['PORT']}"
 
     async def get(self, path: str) -> httpx.Response | None:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=TLS) as http:
             try:
                 return await http.get(self.url + path, timeout=5)
             except httpx.TransportError:

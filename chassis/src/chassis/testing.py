@@ -170,7 +170,8 @@ def runtime(tmp_path: Path, signing_key: RSAKey, servers: Servers) -> Callable[.
             return httpx.Response(200, json={"jwks_uri": f"{ISSUER}/jwks", "token_endpoint": f"{ISSUER}/token"})
         return httpx.Response(200, json={"keys": [signing_key.as_dict(private=False)]})
 
-    issuer = Issuer(httpx.AsyncClient(transport=httpx.MockTransport(answer)), ISSUER, ("unused", "unused"))
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    issuer = Issuer(http, ISSUER, ("unused", "unused"))
 
     def make(
         name: str,
@@ -206,7 +207,7 @@ def runtime(tmp_path: Path, signing_key: RSAKey, servers: Servers) -> Callable[.
             clock=clock or FixedClock(),
             sealing=Sealing(chosen.master_keys, chosen.erasure_ledger),
             auth=Auth(issuer, name),
-            call=call or Caller(httpx.AsyncClient(), issuer, {}),
+            call=call or Caller(http, issuer, {}),
         )
 
     return make

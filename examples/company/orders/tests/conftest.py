@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -31,6 +32,8 @@ from .platform import Platform, playing
 
 REPLIES: dict[str, type[Reply]] = {model.type: model for model in (ReplyDone, ReplyRetained, ReplyNotFound)}
 SESSION_MS = 30_000  # long, so that a test fails where a killed process would be waited for
+
+TLS = ssl.create_default_context()  # made once: each client would read all authorities' certificates again
 
 
 @dataclass
@@ -78,7 +81,7 @@ class Bench:
     async def is_ready(self, process: "subprocess.Popen[bytes]") -> bool:
         assert process.poll() is None
         with suppress(httpx.TransportError):
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(verify=TLS) as http:
                 return (await http.get(f"{self.url}/readyz")).status_code == 200
         return False
 
@@ -169,7 +172,7 @@ class Bench:
         """Order something; without an account, as the guest that `more` names."""
         body: dict[str, object] = {"account": account} if account else {}
         body |= {"item": "Tea", "cents": 990, "ship_to": "1 Sample Street"} | more
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=TLS) as http:
             return await http.post(f"{self.url}/orders", json=body)
 
 
