@@ -310,6 +310,10 @@ class Company:
         """Something that starts, stops or waits for processes, without stopping the others of this test."""
         return await asyncio.to_thread(work, *arguments, **named)
 
+    async def run(self, service: str, *arguments: str) -> tuple[int, str]:
+        """What an operator types, such as `dsr recover`: exit status and output."""
+        return await self.off_loop(self.stack.run, service, *arguments)
+
 
 def _address(name: str) -> str:
     return f"{name}-{uuid4().hex[:10]}@example.com"

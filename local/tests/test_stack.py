@@ -69,6 +69,19 @@ def test_why_it_does_not_start_is_told(stack: Stack, monkeypatch: pytest.MonkeyP
         stack.start("issuer")
 
 
+@pytest.mark.parametrize("quickly", [False, True])
+def test_a_services_own_command_tells_its_end_and_what_it_said(stack: Stack, quickly: bool) -> None:
+    stack.warm = quickly
+    status, said = stack.run("dsr", "dead-letters", "lost")
+    assert status == 2
+    assert "invalid choice: 'lost'" in said
+
+
+def test_who_could_not_migrate_is_named_with_what_was_said(stack: Stack) -> None:
+    with pytest.raises(LocalStackError, match=r"dsr could not migrate:(?s:.*)does not exist"):
+        stack.migrate()
+
+
 def test_a_second_start_uses_what_runs(stack: Stack) -> None:
     stack.start("issuer")
     stack.wait("issuer")

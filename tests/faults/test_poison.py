@@ -5,7 +5,6 @@ They are written with an admin's rights, since no writer could; audit records th
 
 import asyncio
 import json
-import sys
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
@@ -118,14 +117,7 @@ async def _letters(company: Company, service: str) -> dict[tuple[str, int, int],
 async def operate(company: Company, service: str, *arguments: str) -> tuple[int, str]:
     """What an operator types: exit status and output."""
     who = [] if arguments[0] == "list" or "--operator" in arguments else ["--operator", "operator-01"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", service, "dead-letters", *arguments, *who),
-        env=company.stack.env(service),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
+    return await company.run(service, "dead-letters", *arguments, *who)
 
 
 async def test_unreadable_records_become_dead_letters_and_stop_nobody(company: Company) -> None:

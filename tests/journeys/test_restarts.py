@@ -34,7 +34,7 @@ async def test_everything_starts_in_any_order_and_projections_come_back_from_the
     kept = await company.register("pam")
     gone = await company.register("quin", order=True)
     request = await company.delete(gone)
-    refused, said = await _run(company, "dsr", "replay")
+    refused, said = await company.run("dsr", "replay")
     assert refused != 0
     assert "stop it" in said
 
@@ -56,22 +56,11 @@ async def _stopped_and_replayed(company: Company, kept: Customer) -> None:
     mails, events = len(await company.mails()), len(await read(stack))
     for service in PROJECTED:
         await company.rows(service, "UPDATE chassis.leases SET expires_at = now()")  # as ten seconds would
-    replayed = await asyncio.gather(*(_run(company, service, "replay") for service in PROJECTED))
+    replayed = await asyncio.gather(*(company.run(service, "replay") for service in PROJECTED))
     assert [status for status, _ in replayed] == [0, 0], replayed
     assert {service: await _opened(company, service) for service in PROJECTED} == before
     emitted = [await company.value(each, "SELECT count(*) FROM chassis.outbox") for each in ON_CHASSIS]
     assert (len(await company.mails()), len(await read(stack)), sum(emitted)) == (mails, events, 0)
-
-
-async def _run(company: Company, service: str, *arguments: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", service, *arguments),
-        env=company.stack.env(service),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
 
 
 async def _opened(company: Company, service: str) -> list[dict[str, Any]]:

@@ -4,8 +4,6 @@ Every database is restored as it was when the person was a customer; Kafka, the 
 """
 
 import asyncio
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import httpx
@@ -109,7 +107,8 @@ async def _read_anew(stack: Stack) -> None:
 
 
 def _verb(stack: Stack, service: str, *verb: str) -> None:
-    subprocess.run([sys.executable, "-m", service, *verb], env=stack.env(service), check=True, capture_output=True)
+    status, said = stack.run(service, *verb)
+    assert status == 0, said[-400:]
 
 
 async def _keys(stack: Stack, service: str, account: str) -> int:

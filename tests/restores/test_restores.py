@@ -6,7 +6,6 @@ With the tools that an operator has: pg_dump, pg_restore, a topic that is made a
 import asyncio
 import json
 import shutil
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -92,19 +91,16 @@ async def recover(company: Company, service: str, *arguments: str) -> list[dict[
 
     A backup may be so young that the lease in it still runs: then it says so, and is tried again.
     """
-    line, env = (sys.executable, "-m", service, "recover", *arguments), company.stack.env(service)
-    pipe = asyncio.subprocess.PIPE
 
-    async def said() -> tuple[bytes] | None:
-        process = await asyncio.create_subprocess_exec(*line, env=env, stdout=pipe, stderr=pipe)
-        printed, errors = await process.communicate()
-        if process.returncode and b"ran 10 seconds ago" in errors:
+    async def done() -> str | None:
+        status, said = await company.run(service, "recover", *arguments)
+        if status and "ran 10 seconds ago" in said:
             return None
-        assert process.returncode == 0, errors.decode()[-400:]
-        return (printed,)
+        assert status == 0, said[-400:]
+        return said
 
-    (printed,) = await eventually(f"{service} to be recovered", said, 30)
-    return [json.loads(each) for each in printed.splitlines() if each.startswith(b"{")]
+    said = await eventually(f"{service} to be recovered", done, 30)
+    return [json.loads(each) for each in said.splitlines() if each.startswith("{")]
 
 
 async def lacks(company: Company, service: str, words: str) -> str | None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,10 @@ SUPERVISOR, STARTER = "supervisor", "starter"
 
 def _silent(_: str) -> None:
     return None
+
+
+def _end(said: str) -> str:
+    return "\n".join(said.splitlines()[-15:])
 
 
 class Stack:
@@ -160,18 +165,23 @@ class Stack:
         """
         with ThreadPoolExecutor(len(MIGRATED)) as side_by_side:
             ended = dict(zip(MIGRATED, side_by_side.map(self._migrated, MIGRATED), strict=True))
-        failed = [service for service, status in ended.items() if status]
-        if failed:
-            raise LocalStackError(f"{failed[0]} could not migrate:\n{self.tail(f'{failed[0]}-migrate')}")
+        for service, (status, said) in ended.items():
+            if status:
+                raise LocalStackError(f"{service} could not migrate:\n{_end(said)}")
 
-    def _migrated(self, service: str) -> int:
-        line, log = [sys.executable, "-m", service, "migrate"], self.log(f"{service}-migrate")
-        given = {**self.env(service), "OWNER_DATABASE_URL": self.database_url(service, owner=True)}
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+    def _migrated(self, service: str) -> tuple[int, str]:
+        return self.run(service, "migrate", more={"OWNER_DATABASE_URL": self.database_url(service, owner=True)})
+
+    def run(self, service: str, *arguments: str, more: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Run a service's own command to its end; its exit status, and all that it said."""
+        line, given = [sys.executable, "-m", service, *arguments], {**self.env(service), **(more or {})}
+        with tempfile.NamedTemporaryFile() as output:
+            said = Path(output.name)
             if (by := self._starter()) and warm.can_start(line, given):
-                return warm.start(by, line, given, log, wait=True)
-            return subprocess.run(line, env=given, stdout=output, stderr=output, check=False).returncode
+                status = warm.start(by, line, given, said, wait=True)
+            else:
+                status = subprocess.run(line, env=given, stdout=output, stderr=output, check=False).returncode
+            return status, said.read_text("utf-8", "replace")
 
     def start(self, *names: str, once: Mapping[str, str] | None = None, watched: bool = True) -> None:
         """Start processes that do not run. `once` is environment for this start alone, not for one by the supervisor.
@@ -327,10 +337,10 @@ class Stack:
 
     # Files
 
-    def tail(self, name: str, lines: int = 15) -> str:
+    def tail(self, name: str) -> str:
         """Return the end of a process's log."""
         with contextlib.suppress(FileNotFoundError):
-            return "\n".join(self.log(name).read_text("utf-8", "replace").splitlines()[-lines:])
+            return _end(self.log(name).read_text("utf-8", "replace"))
         return ""
 
     def plan(self) -> dict[str, Any]:
