@@ -185,6 +185,17 @@ def sequences_whole(seen: Evidence) -> Iterable[str]:
                 yield f"{topic}: number {number} stands on {len(ids)} events"
 
 
+def repeats_are_equal(seen: Evidence) -> Iterable[str]:
+    """What stands more than once under a writer's id is the same to the byte; the audit reports anything else."""
+    bodies: dict[tuple[str, str], set[bytes | None]] = defaultdict(set)
+    for record in seen.records:
+        if not record.planted:
+            bodies[record.topic, record.id].add(record.value)
+    for (topic, event), different in bodies.items():
+        if len(different) > 1:
+            yield f"{topic}: event {event} stands there with {len(different)} bodies"
+
+
 def all_is_recorded(seen: Evidence) -> Iterable[str]:
     """The audit record has an entry for every record of every topic; a repeat has the entry of its first."""
     where = {(entry["topic"], entry["partition"], entry["offset"]) for entry in seen.entries}
@@ -206,6 +217,7 @@ CHECKS: tuple[Check, ...] = (
     no_mail_lost,
     repeats_are_marked,
     sequences_whole,
+    repeats_are_equal,
     all_is_recorded,
 )
 

@@ -38,10 +38,11 @@ TLS = ssl.create_default_context()  # made once: each client would read all auth
 
 @dataclass
 class Answer:
-    """A record of `replies.orders`: its headers, its key, and the body read by the contract."""
+    """A record of `replies.orders`: its headers, its key, and the body, also read by the contract."""
 
     headers: dict[str, str]
     key: str
+    body: bytes
     reply: Reply
 
 
@@ -204,7 +205,8 @@ def _answer(record: "ConsumerRecord[bytes, bytes]") -> Answer:
     headers = {name: value.decode() for name, value in record.headers}
     assert record.value is not None
     assert record.key is not None
-    return Answer(headers, record.key.decode(), REPLIES[headers["ce_type"]].model_validate_json(record.value))
+    reply = REPLIES[headers["ce_type"]].model_validate_json(record.value)
+    return Answer(headers, record.key.decode(), record.value, reply)
 
 
 async def _true(value: bool) -> bool:

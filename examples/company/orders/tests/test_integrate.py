@@ -68,7 +68,7 @@ async def test_the_lines_for_kafka_answer_about_people_with_and_without_an_accou
     assert (answer.headers["ce_source"], answer.headers["ce_subject"]) == ("orders", f"account/{asked.account}")
     assert isinstance(done.reply, ReplyDone)
     assert (done.reply.account, done.headers["ce_subject"]) == (None, f"request/{guest.request}")
-    assert again.reply == done.reply
+    assert again.body == done.body
     assert bench.platform.asked.count(guest.request) == 1
     assert isinstance(not_found.reply, ReplyNotFound)
     assert await bench.answers(others.request) == await bench.answers(nobody.request) == []

@@ -1,8 +1,8 @@
 """How any system takes part over Kafka: a plain client, SQL and the JSON Schemas, in one file.
 
 Invariant: the answer is stored in the transaction that deletes, and an offset is committed after the broker has the
-answer. So a kill at any point costs a repeat, and a repeat finds the stored answer and sends it under the same id. The
-person's addresses are asked for before that transaction, used in it, and kept nowhere.
+answer. So a kill at any point costs a repeat, which sends the stored answer, the same to the byte, under the same id.
+The person's addresses are asked for before that transaction, used in it, and kept nowhere.
 """
 
 import asyncio
@@ -152,7 +152,7 @@ async def deletion_requested(
     reply |= {"ce_time": answer["answered_at"], "content-type": "application/json"}
     sent = [(name, value.encode()) for name, value in reply.items()]
     sent += [(name, value) for name, value in record.headers if name == "traceparent"]
-    key, value = str(request).encode(), json.dumps(answer).encode()
+    key, value = str(request).encode(), json.dumps(answer, sort_keys=True).encode()  # jsonb keeps no order
     await producer.send_and_wait(f"{PREFIX}replies.orders", value, key, headers=sent)
     log.info("request %s: answered %s", request, kind)
 
