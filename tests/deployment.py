@@ -84,6 +84,7 @@ def keep_logs(stack: Stack, unique: str) -> None:
         shutil.rmtree(each, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         shutil.copytree(stack.directory / "logs", LOGS / unique)
+        shutil.copy(stack.directory / "servers" / "kafka" / "kafka.log", LOGS / unique)
 
 
 def remove_stale() -> None:

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from local_stack import DEFAULT_DIRECTORY, LocalStackError, databases, kafka, servers
 from local_stack.ports import LOOPBACK, free_port
-from local_stack.processes import kill
+from local_stack.processes import kill, read_pidfile, wait_for
 from local_stack.servers import Servers
 
 
@@ -32,6 +32,15 @@ def test_parallel_callers_share_one_pair(shared: Servers) -> None:
     callers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
 
     assert {caller.communicate(timeout=240)[0].strip() for caller in callers} == {shared.to_json()}
+
+
+def test_a_broker_that_does_not_answer_writes_down_what_it_does(own: Servers) -> None:
+    directory, port = Path(own.directory) / "kafka", int(own.kafka.bootstrap.partition(":")[2])
+    identity = read_pidfile(directory / "pid")
+    assert identity
+    with pytest.raises(LocalStackError, match="Kafka runs and does not answer"):
+        kafka.wait_until_ready(identity, directory, port, "another password", seconds=1)
+    assert wait_for(lambda: "Full thread dump" in (directory / "kafka.log").read_text(), 20)
 
 
 async def test_a_role_reaches_its_own_database_and_no_other(shared: Servers) -> None:

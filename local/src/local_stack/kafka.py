@@ -5,6 +5,7 @@ Invariant: nobody connects without a password, the controller's listener include
 
 import os
 import shutil
+import signal
 import subprocess
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -17,7 +18,7 @@ from local_stack import JARS, LocalStackError
 from local_stack.jars import fetch
 from local_stack.passwords import write_private
 from local_stack.ports import LOOPBACK, answers
-from local_stack.processes import Identity, alive, spawn, stop, wait_for
+from local_stack.processes import Identity, alive, send, spawn, stop, wait_for
 
 ADMIN = "admin"
 JVM = ["-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:MaxDirectMemorySize=128m"]
@@ -59,9 +60,11 @@ def wait_until_ready(identity: Identity, directory: Path, port: int, password: s
     """Wait until the broker answers a question of its super user.
 
     Raises:
-        LocalStackError: it ended, or does not answer in time; the message holds the end of its log.
+        LocalStackError: it ended, or does not answer in time; the message holds the end of its log. One that does not
+            answer writes down there what each of its threads does.
 
     """
+    log = directory / "kafka.log"
     wait_for(lambda: answers(port) or not alive(identity), seconds)
     client = AdminClient(client_configuration(f"{LOOPBACK}:{port}", ADMIN, password))
 
@@ -74,8 +77,10 @@ def wait_until_ready(identity: Identity, directory: Path, port: int, password: s
             return False
 
     if not wait_for(ready, seconds) or not alive(identity):
-        lines = (directory / "kafka.log").read_text("utf-8", "replace").splitlines()[-15:]
-        raise LocalStackError("Kafka did not start:\n" + "\n".join(lines))
+        lines, lives = log.read_text("utf-8", "replace").splitlines()[-15:], alive(identity)
+        if lives:
+            send(identity, signal.SIGQUIT)
+        raise LocalStackError(f"Kafka {'runs and does not answer' if lives else 'ended'}:\n" + "\n".join(lines))
 
 
 def client_configuration(bootstrap: str, username: str, password: str) -> dict[str, str | int | float | bool]:
