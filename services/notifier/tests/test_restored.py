@@ -4,7 +4,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from chassis.database import Pool
+from chassis.jobs import run_one
 from chassis.testing import deliver, restate, run_jobs
+from notifier import mailings
 from privacy_contracts.notices import NoticeCompleted, NoticeFailed, NoticeSent
 
 from .test_policy import Revised, Stated, said
@@ -55,6 +57,24 @@ async def test_a_mailing_that_was_under_way_in_the_backup_goes_on_to_its_end(
     assert len(mail_server.taken) == 2
     (completed,) = await said(pool, "notice.completed")
     assert [completed.body[part] for part in ("total", "sent", "failed")] == [4, 3, 1]
+
+
+async def test_a_mailing_whose_report_alone_was_lost_is_reported_once(
+    notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, stated: Stated, revised: Revised
+) -> None:
+    app, runtime = notifier
+    peers.policy(2)
+    await deliver(app, runtime, stated("a1"))
+    await deliver(app, runtime, revised(2))
+    assert await run_one(runtime.pool, mailings.KIND, app.jobs[mailings.KIND])  # the backup has no job any more
+    notice = await pool.fetchval("SELECT id FROM notifier.notices")
+    sent = NoticeSent(notice=notice, template="policy_revised", account="a1", policy_version=2, sent_at=NOW)
+    assert await restate(app, runtime, sent) == [True]
+    await run_jobs(app, runtime)
+    await run_jobs(app, runtime)
+    assert mail_server.taken == []
+    (completed,) = await said(pool, "notice.completed")
+    assert [completed.body[part] for part in ("total", "sent", "failed")] == [1, 1, 0]
 
 
 async def test_a_mailing_that_was_reported_is_not_reported_again(

@@ -21,7 +21,9 @@ from notifier.settings import Settings
 from privacy_contracts.policy import PolicyRevised
 
 KIND = "revision"
-"""One job per mailing, to ask what the version says; its key is the version."""
+"""One job per mailing, to ask what the version says; its key is the version.
+
+A recovery puts it again where every mail has its end: the report may have been lost with what was not published."""
 
 
 async def revised(tx: Connection, event: PolicyRevised, now: datetime) -> None:
@@ -58,6 +60,7 @@ def kind(runtime: Runtime[Settings]) -> JobKind:
             await revisions.describe(tx, version, text.summary, text.url)
             waiting = await ledger.waiting_in(tx, version)
             await sending.put(tx, "policy_revised", [each.id for each in waiting])
+            await _report(tx, version)
 
         return release
 
@@ -65,5 +68,9 @@ def kind(runtime: Runtime[Settings]) -> JobKind:
         await revisions.describe(tx, int(job.key), "", "")
         waiting = await ledger.waiting_in(tx, int(job.key))
         await endings.failed(tx, waiting, "expired", runtime.clock.now())
+        await _report(tx, int(job.key))
+
+    async def _report(tx: Connection, version: int) -> None:
+        await endings.report(tx, await revisions.count(tx, version), runtime.clock.now())
 
     return JobKind(describe, expired, concurrency=1)

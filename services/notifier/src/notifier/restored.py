@@ -6,8 +6,11 @@ events: these go out again.
 
 from typing import Any
 
+from chassis import jobs
 from chassis.consumer import Received
 from chassis.database import Connection
+from notifier import mailings
+from notifier.domain.notices import PATIENCE
 from notifier.queries import ledger, revisions
 from privacy_contracts.notices import NoticeCompleted, NoticeFailed, NoticeSent
 
@@ -34,5 +37,8 @@ async def _settle(
         await ledger.put(tx, ended.notice, ASKED[ended.template], ended.template, ended.request, ended.account)
     settled = await ledger.settle_again(tx, ended.notice, state, reason, received.time)
     if settled and settled.waited and settled.policy_version is not None:
-        await revisions.count(tx, settled.policy_version, sent=int(state == "sent"), failed=int(state == "failed"))
+        sent, failed = int(state == "sent"), int(state == "failed")
+        mailing = await revisions.count(tx, settled.policy_version, sent=sent, failed=failed)
+        if not mailing.waiting:  # its report may be lost; once all that was said is known, its job looks
+            await jobs.put(tx, mailings.KIND, str(mailing.policy_version), {}, PATIENCE["policy_revised"])
     return settled is not None
