@@ -1,6 +1,7 @@
 """What a restored database does not know and consent once said: choices in force and decisions, from its own events.
 
-Lost are choices that took no effect, which no event carries, and the texts of policies and of new wordings.
+Lost are choices that took no effect, which no event carries, and the texts of policies and of new wordings. A grant to
+words that nobody can show is no grant; a refusal or a withdrawal holds whatever its words were.
 """
 
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 from chassis.consumer import Received
 from chassis.database import Connection
 from consent.domain.choices import Choose, Chosen
+from consent.domain.policies import sha256
 from consent.queries import subjects
 from privacy_contracts.consent import ConsentChanged, DisclosureDecided
 from privacy_contracts.policy import PolicyRevised
 
 ACTOR = "service/consent"
+LOST = "The words that were shown are lost: the database was restored from a backup."
 
 
 async def restate(received: Received[Any], tx: Connection) -> bool:
@@ -32,17 +35,19 @@ async def _choice(tx: Connection, changed: ConsentChanged, received: Received[An
     standing = await subjects.standing(tx, changed.subject_id, changed.purpose)
     if standing.deleted or standing.last_version >= changed.version:
         return True
-    if not await subjects.knows_text(tx, changed.text_hash):
-        return False
+    known = await subjects.knows_text(tx, changed.text_hash)
+    if not known:
+        await subjects.put_text(tx, sha256(LOST), LOST)
     command = Choose(
         subject=changed.subject_id,
         purpose=changed.purpose,
         choice=changed.choice,
-        text_hash=changed.text_hash,
+        text_hash=changed.text_hash if known else sha256(LOST),
         channel=changed.channel,
         received_at=changed.received_at,
         policy_version=changed.policy_version,
     )
-    chosen = Chosen(changed.version, changed.received_at, changed)
+    holds = known or changed.choice != "granted"
+    chosen = Chosen(changed.version, changed.received_at, changed if holds else None)
     await subjects.put_choice(tx, command, chosen, ACTOR, max(received.time, changed.received_at))
-    return True
+    return known

@@ -61,9 +61,10 @@ async def standing(connection: Connection, subject: str, purpose: str) -> Standi
         subject,
         purpose,
     )
-    if row is None or row["version"] is None:
+    if row is None or row["last_version"] is None:
         return Standing(deleted=deleted)
-    return Standing(row["last_version"], InForce(row["version"], row["choice"], row["received_at"]), deleted)
+    in_force = InForce(row["version"], row["choice"], row["received_at"]) if row["version"] else None
+    return Standing(row["last_version"], in_force, deleted)
 
 
 async def put_text(connection: Connection, text_hash: str, text: str) -> None:
