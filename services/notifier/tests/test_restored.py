@@ -77,6 +77,27 @@ async def test_a_mailing_whose_report_alone_was_lost_is_reported_once(
     assert [completed.body[part] for part in ("total", "sent", "failed")] == [1, 1, 0]
 
 
+async def test_a_revision_whose_mail_was_merged_into_a_later_one_is_told_by_that_one(
+    notifier: Notifier, pool: Pool, peers: Any, mail_server: Any, stated: Stated, revised: Revised
+) -> None:
+    """In the lost hour the mail about 2 ended because that about 3 would say it all, and that one has not left yet."""
+    app, runtime = notifier
+    peers.policy(2, "A second courier.")
+    peers.policy(3, "A new purpose.")
+    await deliver(app, runtime, stated("a1"))
+    await deliver(app, runtime, revised(2))
+    assert await run_one(runtime.pool, mailings.KIND, app.jobs[mailings.KIND])
+    notice = await pool.fetchval("SELECT id FROM notifier.notices")
+    about: dict[str, Any] = {"template": "policy_revised", "policy_version": 2, "account": "a1"}
+    merged = NoticeFailed(notice=notice, reason="superseded", failed_at=NOW, **about)
+    assert await restate(app, runtime, merged) == [True]
+    await deliver(app, runtime, revised(3))
+    await run_jobs(app, runtime)
+    ((_, mail),) = mail_server.taken
+    text = mail.get_body(("plain",)).get_content()
+    assert text.index("A second courier.") < text.index("A new purpose.")
+
+
 async def test_a_mailing_that_was_reported_is_not_reported_again(
     notifier: Notifier, pool: Pool, peers: Any, stated: Stated, revised: Revised
 ) -> None:

@@ -60,11 +60,15 @@ async def describe(tx: Connection, version: int, summary: str, url: str) -> None
 
 
 async def told(tx: Connection, notice: Notice) -> list[Revision]:
-    """The versions that a policy mail tells of, oldest first: its own, and those of the notices it stands for."""
+    """The versions that a policy mail tells of, oldest first: its own, and those of the notices it stands for.
+
+    After a restore it is not known which mail stands for a notice: each later one does, rather than none.
+    """
     rows = await tx.fetch(
         "SELECT version, revised_on, published_at, effective_at, summary, url FROM revisions"
         " WHERE version = $1 OR version IN"
-        " (SELECT policy_version FROM notices WHERE account = $2 AND superseded_by = $1) ORDER BY version",
+        " (SELECT policy_version FROM notices WHERE account = $2 AND (superseded_by = $1"
+        " OR reason = 'superseded' AND superseded_by IS NULL AND policy_version < $1)) ORDER BY version",
         notice.policy_version,
         notice.account,
     )
