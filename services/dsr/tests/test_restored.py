@@ -10,6 +10,7 @@ import pytest
 from chassis.testing import START, outbox, restate
 from local_stack.servers import Servers
 from privacy_contracts import EVENTS, Event
+from privacy_contracts.accounts import AccountDeleted
 from privacy_contracts.requests import RequestClosed, RequestMatched
 
 from .conftest import Service
@@ -25,7 +26,7 @@ async def said(dsr: Service, request: UUID) -> list[Event]:
 
 @pytest.fixture
 def forget(dsr: Service, servers: Servers) -> Forget:
-    """Have the database of before: nothing is known of any request."""
+    """Have the database of before: nothing is known of any request, nor of an account's end."""
 
     async def forget() -> None:
         await dsr.relay()
@@ -33,7 +34,7 @@ def forget(dsr: Service, servers: Servers) -> Forget:
         connection = await asyncpg.connect(servers.postgres.url, database=name)
         try:
             await connection.execute("DELETE FROM dsr.tasks; DELETE FROM dsr.links; DELETE FROM dsr.requests")
-            await connection.execute("DELETE FROM chassis.timers")
+            await connection.execute("DELETE FROM dsr.deleted_accounts; DELETE FROM chassis.timers")
         finally:
             await connection.close()
 
@@ -75,6 +76,24 @@ async def test_a_request_of_which_nothing_is_left_goes_on_where_it_was(dsr: Serv
     assert (await dsr.tasks(request))["orders"] == "asked"
     assert "final_address" in await dsr.held(request)
     await dsr.answered_by_all(request)
+
+
+async def test_an_answer_about_a_closed_account_counts_though_it_is_read_before_the_closing(
+    dsr: Service, forget: Forget
+) -> None:
+    await dsr.customer()
+    closed = AccountDeleted(id="a1", version=2, deleted_at=START)
+    await dsr.deliver(closed)
+    (request,) = [row["id"] for row in await dsr.pool.fetch("SELECT id FROM dsr.requests")]
+    events = await said(dsr, request)
+    await forget()
+    await dsr.customer()
+    assert await restate(dsr.app, dsr.runtime, *events) == [False, True]
+    await dsr.reply(request, "orders")
+    assert (await dsr.tasks(request))["orders"] == "done"
+    await dsr.deliver(closed)
+    assert (await dsr.tasks(request))["orders"] == "done"
+    assert len([each for each in await dsr.everything() if each.type == "deletion.requested"]) == 1
 
 
 async def test_a_request_that_was_only_received_runs_out(dsr: Service, forget: Forget) -> None:

@@ -62,7 +62,7 @@ async def account_closed(tx: Connection, desk: Desk, gone: AccountDeleted, now: 
         if request is None and not standing:
             request = await _open(tx, desk, gone, now)
         if request is not None:
-            await _begin_without_account(tx, desk, request, gone.deleted_at, now)
+            await begin_without_account(tx, desk, request, gone.deleted_at, now)
     await bury(tx, desk, gone.id, gone.deleted_at)
 
 
@@ -74,9 +74,10 @@ async def _open(tx: Connection, desk: Desk, gone: AccountDeleted, now: datetime)
     return decided.request
 
 
-async def _begin_without_account(
-    tx: Connection, desk: Desk, request: Request, closed_at: datetime, now: datetime
+async def begin_without_account(
+    tx: Connection, desk: Desk, request: Request, closed_at: datetime, now: datetime, *, said: bool = False
 ) -> None:
+    """Ask every system but accounts, whose account is closed. What was `said` before a restore is not said again."""
     frozen = await requests.frozen_systems(tx, request.id)
     if frozen is None:
         frozen = freeze(systems())
@@ -85,7 +86,7 @@ async def _begin_without_account(
     step = deletion.begin_without_account(before, closed_at, now)
     if step.deletion is not None:
         await _hold_final_address(tx, desk, request, now)
-        await _make(tx, desk, before, step, now)
+        await _make(tx, desk, before, replace(step, events=()) if said else step, now)
 
 
 async def answered(tx: Connection, desk: Desk, system: str, reply: Reply, now: datetime) -> Effect:

@@ -5,6 +5,7 @@ way again: the replies are read once more, and stages and closing that were said
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from chassis import timers
@@ -57,6 +58,9 @@ def build(desk: Desk) -> Callable[[Received[Any], Connection], Awaitable[bool]]:
                 await requests.freeze_systems(tx, request.id, freeze(systems()))
             case DeletionConfirmed():
                 await case.cool_off(tx, request, event.irrevocable_at)
+            case DeletionRequested(account_closed_at=datetime() as closed):
+                # now, not when the closing is read again: an answer may be read before it, and comes once
+                await orchestration.begin_without_account(tx, desk, request, closed, event.requested_at, said=True)
             case DeletionRequested():
                 await orchestration.begin(tx, desk, request.id, event.requested_at, said=True)
         return isinstance(event, UNDERSTOOD)
