@@ -69,6 +69,11 @@ async def numbers(rt: Runtime[Any]) -> list[int]:
     return sorted(int(each.header("ce_sequence") or 0) for each in await published(rt, "requests"))
 
 
+async def keys(rt: Runtime[Any]) -> dict[str, str]:
+    """The key of each event on `requests`, by its id."""
+    return {each.header("ce_id") or "": (each.key or b"").decode() for each in await published(rt, "requests")}
+
+
 class Restated:
     """Notes what it is given, and says that all of it is there again."""
 
@@ -125,7 +130,8 @@ async def test_an_older_database_publishes_nothing_and_is_brought_forward(rt: Ru
     await last(rt, 3)
     async with transaction(rt.pool) as tx:
         waiting = await emit(tx, RequestWithdrawn(request=uuid4(), account="a1", withdrawn_at=START), START)
-        await tx.execute("UPDATE chassis.outbox SET event_id = $1::uuid WHERE event_id = $2", ids[3], waiting)
+        same = (ids[3], (await keys(rt))[ids[3]], waiting)
+        await tx.execute("UPDATE chassis.outbox SET event_id = $1::uuid, key = $2 WHERE event_id = $3", *same)
     relay = Relay(rt.pool, SERVICE, rt.settings.topic_prefix, "one", kafka(rt.settings), in_step(rt))
     async with running(relay):
         await until(lambda: _is(relay.problem == "waiting: OutOfStep"))
@@ -148,6 +154,25 @@ async def test_an_older_database_publishes_nothing_and_is_brought_forward(rt: Ru
 
 async def _is(said: bool) -> bool:
     return said
+
+
+async def test_what_compaction_took_since_is_not_published_behind_its_successors(
+    rt: Runtime[Any], publish: Publish
+) -> None:
+    """The outbox of the backup holds an older event of a key of which a newer one stands there, and one never sent."""
+    ids = await publish(3)
+    known, older, unpublished = await keys(rt), uuid4(), uuid4()
+    for event, key in ((older, known[ids[1]]), (ids[2], known[ids[2]]), (unpublished, known[ids[2]])):
+        await rt.pool.execute(
+            "INSERT INTO chassis.outbox (event_id, topic, key, headers, body) VALUES ($1, 'requests', $2, '{}', '')",
+            *(event, key),
+        )
+    await last(rt, 1)
+    restated = Restated()
+    await recover(rt, restated.app, WHO, None)
+    assert restated.ids == [ids[1]]
+    left = await rt.pool.fetch("SELECT event_id FROM chassis.outbox WHERE topic = 'requests'")
+    assert [row["event_id"] for row in left] == [unpublished]
 
 
 async def test_a_kafka_that_lost_events_is_numbered_on_and_read_where_somebody_says(

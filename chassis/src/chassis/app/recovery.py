@@ -112,9 +112,16 @@ async def must_be_stopped(tx: Connection) -> None:
 
 
 async def _bring_forward(tx: Connection, app: App, age: Age) -> list[dict[str, Any]]:
-    """Apply what we once said and do not know. What of it stands in the outbox we know, and is published."""
-    ids = [record.header("ce_id") for record in age.records]
-    published = await tx.fetch("DELETE FROM chassis.outbox WHERE event_id = ANY($1::uuid[]) RETURNING event_id", ids)
+    """Apply what we once said and do not know. What of it stands in the outbox we know, and is published.
+
+    So is what stands there before it for the same key, even where compaction has taken it from the topic since.
+    """
+    last = {record.key.decode(): record.header("ce_id") for record in age.records if record.key}
+    published = await tx.fetch(
+        "DELETE FROM chassis.outbox USING unnest($2::text[], $3::uuid[]) AS last (said, event) WHERE topic = $1 AND"
+        " key = said AND id <= coalesce((SELECT id FROM chassis.outbox WHERE event_id = event), id) RETURNING event_id",
+        *(age.topic, list(last), list(last.values())),
+    )
     known, told = {str(row["event_id"]) for row in published}, []
     for record in age.records:
         if record.header("ce_id") not in known and _number(record) > age.given:
@@ -122,11 +129,10 @@ async def _bring_forward(tx: Connection, app: App, age: Age) -> list[dict[str, A
             restored = received is not None and app.restate is not None and await app.restate(received, tx)
             said = {name: record.header(f"ce_{name}") for name in ("id", "type", "subject", "time")}
             told.append({"topic": age.topic, "number": _number(record), **said, "restored": restored})
-    last = "INSERT INTO chassis.sequences AS s (topic, last) VALUES ($1, $2) ON CONFLICT (topic) DO UPDATE"
-    await tx.execute(f"{last} SET last = greatest(s.last, excluded.last)", age.topic, age.log)
+    number = "INSERT INTO chassis.sequences AS s (topic, last) VALUES ($1, $2) ON CONFLICT (topic) DO UPDATE"
+    await tx.execute(f"{number} SET last = greatest(s.last, excluded.last)", age.topic, age.log)
     if age.log < age.published:
-        await tx.execute("DELETE FROM chassis.lost WHERE topic = $1", age.topic)
-        lost = "INSERT INTO chassis.lost (topic, log, given) VALUES ($1, $2, $3)"
+        lost = "INSERT INTO chassis.lost VALUES ($1, $2, $3) ON CONFLICT (topic) DO UPDATE SET log = $2, given = $3"
         await tx.execute(lost, age.topic, age.log, age.published)
     return told
 

@@ -7,6 +7,7 @@ names the person by opaque ids alone.
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -26,8 +27,12 @@ def note(account: str | None, orders: Sequence[UUID], kind: str, answer: dict[st
 
 
 def _lines() -> list[dict[str, Any]]:
-    text = LEDGER.read_text("utf-8") if LEDGER.exists() else ""
-    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+    lines = LEDGER.read_text("utf-8", "replace").splitlines() if LEDGER.exists() else []
+    whole: list[dict[str, Any]] = []
+    for line in lines:
+        with suppress(ValueError):  # empty, or torn by a crash: its deletion never committed
+            whole.append(json.loads(line))
+    return whole
 
 
 async def repeat(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
