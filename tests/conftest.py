@@ -78,7 +78,10 @@ def _part(nodeid: str) -> int:
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Some workers, each with one deployment at a time; those beside them do, file by file, what needs none."""
+    """Some workers, each with one deployment at a time; those beside them do, file by file, what needs none.
+
+    When no such file is left they take what needs one, too.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         part = _part(nodeid)

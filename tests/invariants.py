@@ -186,14 +186,14 @@ def sequences_whole(seen: Evidence) -> Iterable[str]:
 
 
 def repeats_are_equal(seen: Evidence) -> Iterable[str]:
-    """What stands more than once under a writer's id is the same to the byte; the audit reports anything else."""
-    bodies: dict[tuple[str, str], set[bytes | None]] = defaultdict(set)
+    """What stands more than once under a writer's id is the same to the byte, and has one number."""
+    said: dict[tuple[str, str], set[tuple[bytes | None, str]]] = defaultdict(set)
     for record in seen.records:
         if not record.planted:
-            bodies[record.topic, record.id].add(record.value)
-    for (topic, event), different in bodies.items():
+            said[record.topic, record.id].add((record.value, record.header("ce_sequence")))
+    for (topic, event), different in said.items():
         if len(different) > 1:
-            yield f"{topic}: event {event} stands there with {len(different)} bodies"
+            yield f"{topic}: event {event} stands there in {len(different)} forms"
 
 
 def all_is_recorded(seen: Evidence) -> Iterable[str]:

@@ -43,6 +43,13 @@ def test_another_body_under_the_same_id_is_a_conflict_and_the_first_stays() -> N
     assert [(odd.kind, odd.index) for odd in known.odd] == [("conflict", 3)]
 
 
+def test_the_same_body_that_another_release_could_not_read_is_a_repeat() -> None:
+    made = record(id="one")
+    again = entry_of(made, TOPICS[made.topic], keyed)
+    taken = take([again], {again.identity: Known(3, keyed(made.value or b""))}, 9, TOPICS)
+    assert (taken.new, taken.odd) == ([], [])
+
+
 def test_without_an_id_the_position_tells_repeats() -> None:
     made = raw("requests", b"\xff", headers=(), offset=7)
     first = entry_of(made, TOPICS["requests"], keyed)

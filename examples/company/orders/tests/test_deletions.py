@@ -1,6 +1,7 @@
 """What the order system answers, and that a kill or a repeat changes nothing about it."""
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -150,6 +151,20 @@ async def test_when_its_offsets_are_lost_it_repeats_the_same_answers_under_the_s
         one, two = await bench.answered(asked.request, 2)
     assert one == two
     assert before <= set(await bench.rows("SELECT * FROM answers"))
+
+
+def _tear(ledger: Path) -> None:
+    with ledger.open("a") as file:
+        file.write('\n{"account": "a", "answer": {"items": [{"until": "2030-04-15"}')
+
+
+async def test_a_line_that_a_crash_tore_anywhere_stops_nobody(bench: Bench) -> None:
+    """Torn behind the brace of a part, it ends like a whole one."""
+    _tear(Path(bench.environment["ERASURE_LEDGER"]))
+    async with bench.orders():
+        asked = deletion(await bench.customer())
+        await bench.publish(asked)
+        await bench.answered(asked.request)
 
 
 async def test_a_record_that_cannot_be_read_is_noted_and_passed(bench: Bench) -> None:

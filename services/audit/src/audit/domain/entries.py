@@ -70,7 +70,10 @@ Identity = tuple[str, str, str] | tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is written about one record. `payload` is JSON text; `omitted` says why there is none."""
+    """What is written about one record. `payload` is JSON text; `omitted` says why there is none.
+
+    `other_hash` is what another release, which knows more types or fewer, has as the hash of the same body.
+    """
 
     topic: str
     partition: int
@@ -88,6 +91,7 @@ class Entry:
     payload: str | None
     omitted: Omitted | None
     body_hash: bytes
+    other_hash: bytes
     foreign_source: bool
     event: Event | None
 
@@ -108,6 +112,7 @@ def entry_of(record: Record, topic: Topic, keyed: Keyed) -> Entry:
     envelope = _envelope(headers)
     event, omitted = _decode(record.value, envelope.get("ce_type"), topic)
     value = record.value or b""
+    plain, secret = hashlib.sha256(value).digest(), keyed(value)
     source = envelope.get("ce_source")
     return Entry(
         topic=record.topic,
@@ -125,7 +130,8 @@ def entry_of(record: Record, topic: Topic, keyed: Keyed) -> Entry:
         headers=headers,
         payload=event.to_bytes().decode() if event else None,
         omitted=omitted,
-        body_hash=hashlib.sha256(value).digest() if event else keyed(value),
+        body_hash=plain if event else secret,
+        other_hash=secret if event else plain,
         foreign_source=source is not None and source != topic.writer,
         event=event,
     )

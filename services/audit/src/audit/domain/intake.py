@@ -57,7 +57,7 @@ def take(entries: Iterable[Entry], known: Mapping[Identity, Known], size: int, t
             seen[entry.identity] = Known(index, entry.body_hash)
             taken.new.append(entry)
             taken.odd.extend(Odd(kind, index, entry) for kind in _oddities(entry, topics[entry.topic]))
-        elif before.body_hash != entry.body_hash:
+        elif before.body_hash not in (entry.body_hash, entry.other_hash):
             taken.odd.append(Odd("conflict", before.index, entry))
     return taken
 
