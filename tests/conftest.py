@@ -100,8 +100,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByDeploym
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One part after the other; in each, whatever leaves things behind comes last."""
-    items.sort(key=lambda item: (_part(item.nodeid), item.get_closest_marker("last") is not None))
+    """One deployment after the other; on each, whatever leaves things behind comes last."""
+    items.sort(key=lambda item: (max(_part(item.nodeid), 1), bool(item.get_closest_marker("last")), _part(item.nodeid)))
 
 
 @pytest.hookimpl(trylast=True)
