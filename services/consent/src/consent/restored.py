@@ -1,14 +1,13 @@
 """What a restored database does not know and consent once said: choices in force and decisions, from its own events.
 
-Lost are choices that took no effect, which no event carries, and the texts of policies and of new wordings. A grant to
-words that nobody can show is no grant; a refusal or a withdrawal holds whatever its words were.
+Lost are choices that took no effect, which no event carries, and the texts of policies and of new wordings.
 """
 
 from typing import Any
 
 from chassis.consumer import Received
 from chassis.database import Connection
-from consent.domain.choices import Choose, Chosen
+from consent.domain.choices import Choose, restored
 from consent.domain.policies import sha256
 from consent.queries import subjects
 from privacy_contracts.consent import ConsentChanged, DisclosureDecided
@@ -47,7 +46,6 @@ async def _choice(tx: Connection, changed: ConsentChanged, received: Received[An
         received_at=changed.received_at,
         policy_version=changed.policy_version,
     )
-    holds = known or changed.choice != "granted"
-    chosen = Chosen(changed.version, changed.received_at, changed if holds else None)
+    chosen = restored(changed, words_are_known=known)
     await subjects.put_choice(tx, command, chosen, ACTOR, max(received.time, changed.received_at))
     return known

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.domain import Refusal
-from consent.domain.choices import Choose, Chosen, InForce, Standing, choose
+from consent.domain.choices import Choose, Chosen, InForce, Standing, choose, restored
 
 NOW = datetime(2026, 11, 12, 9, 0, tzinfo=UTC)
 EARLIER = NOW - timedelta(hours=1)
@@ -145,3 +145,13 @@ def test_replaying_what_came_before_an_opt_out_never_brings_consent_back(
         held, _ = arrive(held, choice, minute)
         assert held.in_force is not None
         assert held.in_force.choice != "granted"
+
+
+@pytest.mark.parametrize("choice", ["granted", *OPT_OUTS])
+@pytest.mark.parametrize("words_are_known", [True, False])
+def test_after_a_restore_all_holds_but_a_grant_to_words_that_are_lost(choice: str, words_are_known: bool) -> None:
+    said = recorded(choose(Standing(), command(choice), NOW)).event
+    assert said
+    back = restored(said, words_are_known=words_are_known)
+    assert (back.version, back.received_at) == (said.version, said.received_at)
+    assert back.took_effect == (words_are_known or choice in OPT_OUTS)

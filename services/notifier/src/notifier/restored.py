@@ -11,6 +11,7 @@ from chassis.consumer import Received
 from chassis.database import Connection
 from notifier import mailings
 from notifier.domain.notices import PATIENCE
+from notifier.domain.revisions import completed
 from notifier.queries import ledger, revisions
 from privacy_contracts.notices import NoticeCompleted, NoticeFailed, NoticeSent
 
@@ -39,6 +40,6 @@ async def _settle(
     if settled and settled.waited and settled.policy_version is not None:
         sent, failed = int(state == "sent"), int(state == "failed")
         mailing = await revisions.count(tx, settled.policy_version, sent=sent, failed=failed)
-        if not mailing.waiting:  # its report may be lost; once all that was said is known, its job looks
+        if completed(mailing, received.time):  # the report may be lost: once all that was said is known, the job looks
             await jobs.put(tx, mailings.KIND, str(mailing.policy_version), {}, PATIENCE["policy_revised"])
     return settled is not None

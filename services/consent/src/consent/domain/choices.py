@@ -62,6 +62,12 @@ class Chosen:
         return self.event is not None
 
 
+def restored(said: ConsentChanged, *, words_are_known: bool) -> Chosen:
+    """A choice that was said before a restore. A grant to words that nobody can show is no grant; any other holds."""
+    holds = words_are_known or said.choice != "granted"
+    return Chosen(said.version, said.received_at, said if holds else None)
+
+
 def choose(standing: Standing, command: Choose, now: datetime) -> Chosen | Refusal:
     """Record a choice, a refusal like a grant; only one that is in force is published."""
     received_at = command.received_at or now
