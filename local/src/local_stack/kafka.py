@@ -64,7 +64,6 @@ def wait_until_ready(identity: Identity, directory: Path, port: int, password: s
             answer writes down there what each of its threads does.
 
     """
-    log = directory / "kafka.log"
     wait_for(lambda: answers(port) or not alive(identity), seconds)
     client = AdminClient(client_configuration(f"{LOOPBACK}:{port}", ADMIN, password))
 
@@ -77,8 +76,8 @@ def wait_until_ready(identity: Identity, directory: Path, port: int, password: s
             return False
 
     if not wait_for(ready, seconds) or not alive(identity):
-        lines, lives = log.read_text("utf-8", "replace").splitlines()[-15:], alive(identity)
-        if lives:
+        lines = (directory / "kafka.log").read_text("utf-8", "replace").splitlines()[-15:]
+        if lives := alive(identity):
             send(identity, signal.SIGQUIT)
         raise LocalStackError(f"Kafka {'runs and does not answer' if lives else 'ended'}:\n" + "\n".join(lines))
 
