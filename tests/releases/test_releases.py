@@ -22,7 +22,7 @@ from local_stack.layout import MARKETING
 from privacy_contracts.topology import Systems, systems
 
 from .. import invariants
-from ..invariants import CHECKS, assert_all_hold, repeats_are_equal
+from ..invariants import CHECKS, Evidence, assert_all_hold, repeats_are_equal
 from ..people import Company, Customer
 from .archive import module_path, unpacked
 
@@ -111,6 +111,11 @@ def today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def _but_for_orders(seen: Evidence) -> Iterable[str]:
+    """Release 1 of orders has the fields of a repeated answer in another order; everybody else repeats to the byte."""
+    return (fault for fault in repeats_are_equal(seen) if not fault.startswith("replies.orders:"))
+
+
 async def test_a_roll_there_and_back_while_deletions_are_under_way(company: Company, old: Path, today: Path) -> None:
     """At each step one deletion begins while processes are moved, and one goes all the way once they are."""
     releases, deleted = Releases(company, old, today), dict[str, Customer]()
@@ -122,7 +127,7 @@ async def test_a_roll_there_and_back_while_deletions_are_under_way(company: Comp
             await _roll(company, releases.go_forward, deleted)
         await _roll(company, releases.go_back, deleted)
         await releases.go_forward(*EVERY)
-        checks = [each for each in CHECKS if each is not repeats_are_equal]  # orders orders its fields since release 1
+        checks = [_but_for_orders if each is repeats_are_equal else each for each in CHECKS]
         await assert_all_hold(company, deleted, checks=checks)
     finally:
         await releases.leave()
